@@ -1,0 +1,41 @@
+"""Data sets: `load(name, root, **options)` gives an AssessmentSet.
+
+A reader is a file of this folder with `OPTIONS` (knob -> default) and `load(root, **options)`; being there
+registers it. It may add `check(options)`, which sees all its options and returns them resolved.
+"""
+
+import importlib
+import pkgutil
+
+from aqa_lib.data.dataset import AssessmentSet
+from aqa_lib.errors import check_type, choose
+
+__all__ = ["AssessmentSet", "load", "names", "reader", "resolve"]
+
+
+def names():
+    """The data sets at hand: every module here that has OPTIONS and load."""
+    found = (m.name for m in pkgutil.iter_modules(__path__))
+    modules = {n: importlib.import_module(f"{__name__}.{n}") for n in found if not n.startswith("_")}
+    return sorted(n for n, m in modules.items() if hasattr(m, "OPTIONS") and hasattr(m, "load"))
+
+
+def reader(name):
+    """The module that reads data set `name`."""
+    return importlib.import_module(f"{__name__}.{choose('data set', name, names())}")
+
+
+def resolve(name, options=None):
+    """All options of data set `name`, defaults filled in, checked: what a run's identity records."""
+    module, options = reader(name), dict(options or {})
+    for knob in options:
+        choose(f"knob of data set {name!r}", knob, module.OPTIONS)
+    full = module.OPTIONS | options
+    full = {k: check_type(f"data set {name!r}", k, full[k], d) for k, d in module.OPTIONS.items()}
+    return module.check(full) if hasattr(module, "check") else full
+
+
+def load(name, root=None, **options):
+    """The data set `name` as an AssessmentSet; `root` is its folder where it is read from files."""
+    options = resolve(name, options)
+    return reader(name).load(root, **options)

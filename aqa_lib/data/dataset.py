@@ -1,0 +1,145 @@
+"""The data set object: features, scores and one table row an item, in numpy, in one file.
+
+File format: safetensors (arrays as they are, strings and the rest as JSON in its metadata, no pickle).
+"""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import safetensors
+from safetensors.numpy import save_file
+
+from aqa_lib.errors import UserError
+
+VERSION = 1
+FIELDS = ("features", "scores", "ids", "judges", "difficulty", "groups", "lengths")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class AssessmentSet:
+    """N assessed actions, each T segment features of D numbers, with a score where one is known."""
+
+    name: str
+    features: np.ndarray  # [N, T, D] float32
+    scores: np.ndarray  # [N] float64, NaN = unlabelled
+    ids: np.ndarray  # [N] str, each once
+    table: pd.DataFrame  # one row an item; column "split" (train/test) where there is an official split
+    judges: np.ndarray | None = None  # [N, J] awards
+    difficulty: np.ndarray | None = None  # [N]
+    groups: np.ndarray | None = None  # [N] str: competition, surgeon, ... whose items resemble each other
+    lengths: np.ndarray | None = None  # [N] int: valid segments where videos differ in length
+    truth: dict = dataclasses.field(default_factory=dict)  # planted truth, surrogate only
+    meta: dict = dataclasses.field(default_factory=dict)  # options, source, "surrogate": bool
+
+    def __post_init__(self):
+        def put(field, dtype):
+            value = getattr(self, field)
+            if value is not None:
+                try:
+                    value = np.ascontiguousarray(value, dtype=dtype)
+                except (TypeError, ValueError):
+                    why = f"field {field} does not convert to {dtype}"
+                    raise UserError(f"data set {self.name!r}: {why}") from None
+                object.__setattr__(self, field, value)
+
+        put("features", "float32")
+        for field in ("scores", "judges", "difficulty"):
+            put(field, "float64")
+        for field in ("ids", "groups"):
+            put(field, "str")
+        put("lengths", "int64")
+        object.__setattr__(self, "table", self.table.reset_index(drop=True))
+        self._check()
+
+    def _check(self):
+        def refuse(field, why):
+            raise UserError(f"data set {self.name!r}: field {field} {why}")
+
+        if self.features.ndim != 3 or 0 in self.features.shape:
+            refuse("features", f"must be [N, T, D] with no empty axis, but has shape {self.features.shape}")
+        n, t, _ = self.features.shape
+        if not np.isfinite(self.features).all():
+            refuse("features", "holds NaN or infinity; drop or repair those items first")
+        for field in ("scores", "ids", "difficulty", "groups", "lengths"):
+            value = getattr(self, field)
+            if value is not None and value.shape != (n,):
+                refuse(field, f"must have shape ({n},) like the {n} items of features, but has {value.shape}")
+        if self.judges is not None and (self.judges.ndim != 2 or len(self.judges) != n):
+            refuse("judges", f"must have shape ({n}, J), but has {self.judges.shape}")
+        if len(self.table) != n:
+            refuse("table", f"must have {n} rows, one an item, but has {len(self.table)}")
+        if np.isinf(self.scores).any():
+            refuse("scores", "holds infinity; a score is a number, or NaN where it is unknown")
+        if len(np.unique(self.ids)) != n:
+            refuse("ids", "holds an id twice; every item needs its own")
+        if self.lengths is not None and not ((self.lengths >= 1) & (self.lengths <= t)).all():
+            refuse("lengths", f"must lie in 1..{t}, the number of segments")
+        if "split" in self.table and not self.table["split"].isin(["train", "test"]).all():
+            refuse("table", "has a column split with values other than 'train' and 'test'")
+
+    def __len__(self):
+        return len(self.scores)
+
+    @property
+    def surrogate(self):
+        """True where the set is generated; whatever is made from it must say so."""
+        return bool(self.meta.get("surrogate", False))
+
+    def save(self, path):
+        """Write the set as one safetensors file; the file appears whole or not at all."""
+        path = Path(path)
+        arrays, strings = {}, {}
+        for field in FIELDS:
+            _store(field, getattr(self, field), arrays, strings)
+        for column in self.table.columns:
+            _store(f"table/{column}", self.table[column].to_numpy(), arrays, strings)
+        for key, value in self.truth.items():
+            _store(f"truth/{key}", value, arrays, strings)
+        text = {"version": VERSION, "name": self.name, "meta": self.meta, "strings": strings,
+                "columns": [str(c) for c in self.table.columns]}  # fmt: skip
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_file(arrays, part, metadata={"aqa": json.dumps(text)})
+            os.replace(part, path)
+        except OSError as error:
+            raise UserError(f"cannot write the data set to {path}: {error.strerror or error}") from error
+        finally:
+            part.unlink(missing_ok=True)
+        return path
+
+    @classmethod
+    def read(cls, path):
+        """The set that `save` wrote."""
+        try:
+            with safetensors.safe_open(path, framework="numpy") as file:
+                text = json.loads(file.metadata()["aqa"])
+                stored = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+        except FileNotFoundError:
+            raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from None
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+            raise UserError(f"{path} is not a data set written by AssessmentSet.save ({error})") from error
+        if text["version"] != VERSION:
+            raise UserError(
+                f"{path} has format version {text['version']}, but {VERSION} is read: save it anew"
+            )
+        stored |= text["strings"]
+        plain = {k: stored[k] for k in FIELDS if k in stored}
+        table = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})
+        truth = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
+        return cls(name=text["name"], table=table, truth=truth, meta=text["meta"], **plain)
+
+
+def _store(name, value, arrays, strings):
+    """Numbers and booleans among the arrays, anything else as a list of strings."""
+    if value is None:
+        return
+    value = np.asarray(value)
+    if value.dtype.kind in "fiub":
+        arrays[name] = np.ascontiguousarray(value)
+    else:
+        strings[name] = [None if v is None or v != v else str(v) for v in value]

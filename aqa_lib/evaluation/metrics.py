@@ -1,0 +1,74 @@
+"""How good predicted scores are: rank correlation, relative L2, pairwise accuracy."""
+
+import warnings
+
+import numpy as np
+from scipy.stats import rankdata
+
+from aqa_lib.errors import UserError
+
+CLIP = 1 - 1e-6  # |rho| = 1 has no Fisher z
+
+
+def spearman(predicted, true):
+    """Spearman's rank correlation: Pearson's of mid-ranks; NaN and a warning where one side is constant."""
+    predicted, true = _vectors(predicted, true)
+    rho = float(spearman_rows(predicted[None], true)[0])
+    if np.isnan(rho):
+        finite = np.isfinite(predicted).all() and np.isfinite(true).all()
+        why = "one side is constant" if finite else "NaN or infinity among the values"
+        warnings.warn(f"rank correlation is undefined: {why}", RuntimeWarning, stacklevel=2)
+    return rho
+
+
+def spearman_rows(predicted, true):
+    """Spearman of each row of predicted [K, N] with true [N] -> [K]; NaN where undefined, no warnings."""
+    predicted, true = np.atleast_2d(np.asarray(predicted, float)), np.asarray(true, float)
+    if predicted.ndim != 2 or true.shape != predicted.shape[1:]:
+        raise UserError(f"predictions {predicted.shape} and true scores {true.shape} must be [K, N] and [N]")
+    finite = np.isfinite(predicted).all(axis=1) & np.isfinite(true).all()
+    a = rankdata(np.where(finite[:, None], predicted, 0), axis=1)  # [K, N]
+    b = rankdata(true)
+    # sums of mid-ranks are exact in float64, so a constant row has a spread of exactly zero
+    a, b = a - (a.shape[1] + 1) / 2, b - (len(b) + 1) / 2
+    norm = np.sqrt((a * a).sum(axis=1) * (b * b).sum())
+    defined = finite & (norm > 0)
+    rho = np.full(len(a), np.nan)
+    rho[defined] = np.clip((a * b).sum(axis=1)[defined] / norm[defined], -1, 1)
+    return rho
+
+
+def fisher_mean(rhos):
+    """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
+
+    An undefined correlation (NaN) makes the mean undefined; leaving it out would flatter.
+    """
+    rhos = np.asarray(rhos, float)
+    return float(np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean())) if rhos.size else float("nan")
+
+
+def relative_l2(predicted, true, span=None):
+    """R-l2 x 100 = 100/N sum ((s - s')/(s_max - s_min))^2; the span is that of the true scores given."""
+    predicted, true = _vectors(predicted, true)
+    span = np.ptp(true) if span is None else span
+    if not span > 0:
+        warnings.warn("relative L2 is undefined: the true scores have no span", RuntimeWarning, stacklevel=2)
+        return float("nan")
+    return float(100 * np.mean(((true - predicted) / span) ** 2))
+
+
+def pairwise_accuracy(scores, pairs):
+    """Share of pairs [P, 2] of indices (better, worse) with scores[better] > scores[worse]; a tie is wrong."""
+    scores, pairs = np.asarray(scores, float), np.asarray(pairs)
+    if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0:
+        raise UserError(f"pairs must be indices [P, 2] (better, worse), P >= 1, but have shape {pairs.shape}")
+    return float(np.mean(scores[pairs[:, 0]] > scores[pairs[:, 1]]))
+
+
+def _vectors(predicted, true):
+    predicted, true = np.asarray(predicted, float), np.asarray(true, float)
+    if predicted.ndim != 1 or predicted.shape != true.shape or len(true) == 0:
+        raise UserError(
+            f"predictions {predicted.shape} and true scores {true.shape} must be vectors of one length"
+        )
+    return predicted, true

@@ -1,0 +1,90 @@
+"""Whether a difference is more than chance: intervals of means, paired comparisons, Holm's correction."""
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from aqa_lib.errors import UserError
+
+
+class Interval(NamedTuple):
+    mean: float
+    low: float
+    high: float
+
+
+class Paired(NamedTuple):
+    mean: float  # of a - b
+    low: float
+    high: float
+    p: float  # Wilcoxon's signed-rank test, two-sided
+    p_t: float  # paired t test, two-sided
+
+
+def mean_interval(values, level=0.95):
+    """Mean with Student's t interval; one value alone has none (NaN), and a NaN among the values shows."""
+    values = _values(values, level)
+    n, mean = len(values), float(np.mean(values))
+    if n == 1:
+        return Interval(mean, float("nan"), float("nan"))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return Interval(mean, mean - half, mean + half)
+
+
+def paired_interval(a, b, level=0.95):
+    """Mean of a - b over paired runs (same draw, same seed), its t interval and two p values."""
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape:
+        raise UserError(
+            f"a paired comparison needs equally many on both sides, but has {a.shape} and {b.shape}"
+        )
+    d = _values(a - b, level)
+    interval = mean_interval(d, level)
+    if len(d) < 2 or np.isnan(d).any():
+        return Paired(*interval, float("nan"), float("nan"))
+    if not d.any():
+        return Paired(*interval, 1.0, 1.0)
+    spread = np.std(d, ddof=1)
+    t = np.mean(d) / (spread / np.sqrt(len(d))) if spread > 0 else np.inf
+    p_t = 2 * stats.t.sf(abs(t), len(d) - 1)
+    return Paired(*interval, float(stats.wilcoxon(d).pvalue), float(p_t))
+
+
+def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
+    """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval."""
+    data = tuple(_values(v, level) for v in (values if isinstance(values, tuple) else (values,)))
+    if len({len(v) for v in data}) > 1:
+        raise UserError(f"a paired bootstrap needs vectors of one length, but got {[len(v) for v in data]}")
+    if len(data[0]) == 1:
+        return Interval(float(statistic(*data)), float("nan"), float("nan"))
+    result = stats.bootstrap(
+        data,
+        statistic,
+        n_resamples=resamples,
+        confidence_level=level,
+        method="percentile",
+        paired=True,
+        vectorized=False,
+        rng=np.random.default_rng(seed),
+    )
+    low, high = result.confidence_interval
+    return Interval(float(statistic(*data)), float(low), float(high))
+
+
+def holm(ps):
+    """Holm's step-down adjustment of p values for as many comparisons as there are."""
+    ps = np.asarray(ps, float)
+    order = np.argsort(ps)
+    adjusted = np.empty(len(ps))
+    adjusted[order] = np.minimum(1, np.maximum.accumulate(ps[order] * np.arange(len(ps), 0, -1)))
+    return adjusted
+
+
+def _values(values, level):
+    values = np.asarray(values, float)
+    if values.ndim != 1 or len(values) == 0:
+        raise UserError(f"an interval needs a vector of at least one value, but got shape {values.shape}")
+    if not 0 < level < 1:
+        raise UserError(f"the level of an interval lies between 0 and 1, but is {level!r}")
+    return values

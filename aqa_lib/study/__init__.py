@@ -1,0 +1,1 @@
+"""Run identity, the ledger of runs, the runner of notebooks, tables from the ledger and the report."""

@@ -1,0 +1,76 @@
+"""What a run is called, and which code and versions made it."""
+
+import contextlib
+import functools
+import hashlib
+import importlib.metadata
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from aqa_lib.errors import UserError
+
+
+def canonical(value, where="spec"):
+    """`value` as plain JSON, equal things spelt alike: 40.0 is 40, a tuple is a list, keys are sorted."""
+    if isinstance(value, np.generic | np.ndarray):
+        value = value.tolist()
+    if isinstance(value, dict):
+        for name in value:
+            if not isinstance(name, str):
+                raise UserError(f"{where}: a name in it must be text, not {type(name).__name__} {name!r}")
+        return {name: canonical(value[name], f"{where}.{name}") for name in sorted(value)}
+    if isinstance(value, list | tuple):
+        return [canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise UserError(f"{where} is {value}, which cannot name a run: give a finite number")
+        return int(value) if value.is_integer() else value
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    kind = type(value).__name__
+    raise UserError(f"{where} is a {kind}, which cannot name a run: give a number, text or a list")
+
+
+def run_id(spec):
+    """The name of a run: 16 hex digits of the sha256 of its canonical JSON."""
+    text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def code_version():
+    """The git commit, if there is one, and a hash of the sources of aqa_lib; works without git."""
+    package = Path(__file__).resolve().parents[1]
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        with contextlib.suppress(OSError):
+            digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
+    version = f"src.{digest.hexdigest()[:12]}"
+    with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
+        _git(package, "ls-files", "--error-unmatch", __file__)  # not the repository of something around us
+        version = (
+            f"{_git(package, 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*')}+{version}"
+        )
+    return version
+
+
+def _git(folder, *words):
+    done = subprocess.run(
+        ["git", *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=10
+    )
+    return done.stdout.decode().strip()
+
+
+@functools.cache
+def versions():
+    """Versions of what computes, found without importing it."""
+    found = {"python": sys.version.split()[0]}
+    for name in ("torch", "numpy", "pandas"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[name] = importlib.metadata.version(name)
+    return found

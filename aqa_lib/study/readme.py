@@ -1,0 +1,48 @@
+"""The README's results: what the notebooks answered, put between two markers with the commands beside it."""
+
+from aqa_lib.errors import UserError
+from aqa_lib.study.execute import place
+from aqa_lib.study.files import write
+from aqa_lib.study.plan import first_sentence
+from aqa_lib.study.report import card, read_manifest, shown
+
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+
+
+def update_readme(path, study):
+    """Replace what stands between the two markers of the README by the results of the study."""
+    text = path.read_text() if path.exists() else ""
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise UserError(f"{path}: the results go between the lines {BEGIN} and {END}, each there once")
+    head, rest = text.split(BEGIN)
+    manifest = read_manifest(study)
+    cards = [card(entry, manifest["command"], place(study)) for entry in manifest["notebooks"]]
+    write(path, f"{head}{BEGIN}\n{results(cards, manifest['command'])}\n{END}{rest.split(END)[1]}")
+
+
+def results(cards, command):
+    """The results as Markdown: a row a question, then the numbers with the command that makes them."""
+    lines = [f"Made by `{command}` and `aqa report --readme`.", "", "| notebook | question | answer |", "|---|---|---|"]
+    for item in cards:
+        words = first_sentence(item["text"]) if "text" in item else f"({item['state']})"
+        mark = " *(surrogate)*" if item["surrogate"] else ""
+        link = f"[{item['name']}](notebooks/{item['notebook']}.ipynb)"
+        lines.append(f"| {link} | {escaped(item['question'])} | {escaped(words)}{mark} |")
+    for item in cards:
+        if item.get("table"):
+            mark = " *(surrogate)*" if item["surrogate"] else ""
+            lines += ["", f"**{item['question']}**{mark} `{item['command'].removesuffix(' --force')}`", ""]
+            lines += markdown_table(item["table"], item["numeric"])
+    return "\n".join(lines)
+
+
+def markdown_table(table, right):
+    """A plain table as lines of Markdown."""
+    rule = ["---:" if number else "---" for number in right]
+    rows = [table["columns"], rule] + [[shown(value) for value in row] for row in table["rows"]]
+    return ["| " + " | ".join(map(escaped, row)) + " |" for row in rows]
+
+
+def escaped(text):
+    """Text for a cell of a Markdown table."""
+    return " ".join(text.replace("|", "\\|").split())

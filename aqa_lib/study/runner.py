@@ -1,0 +1,169 @@
+"""`aqa study CONFIG`: run the notebooks of a study that are not done yet, then write its report.
+
+Everything is checked before anything runs. Each notebook gets a process of its own through the interface of
+concurrent.futures, which a pool of local processes and a dask cluster both offer.
+"""
+
+import concurrent.futures as futures
+import contextlib
+import json
+import multiprocessing
+import os
+import shlex
+import signal
+import sys
+import threading
+from multiprocessing.connection import wait as wait_for
+
+from tqdm import tqdm
+
+from aqa_lib.errors import UserError, choose
+from aqa_lib.study.execute import execute, finished, place
+from aqa_lib.study.files import write
+from aqa_lib.study.paths import relative, writable
+from aqa_lib.study.plan import first_sentence, read_plan
+
+
+def configure(parser):
+    """The arguments of `aqa study`."""
+    add = parser.add_argument
+    add("config", metavar="CONFIG", help="a YAML file such as configs/study.yaml")
+    add("--set", dest="settings", action="append", default=[], metavar="NOTEBOOK.PARAMETER=VALUE")
+    add("--only", action="extend", nargs="+", default=[], metavar="NAME", help="these notebooks of the config only")
+    add("--workers", type=int, metavar="N", help="notebooks at a time (default: one a core)")
+    add("--force", action="store_true", help="run what is done, too")
+    add("--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://HOST:8786, instead of local processes")
+
+
+def run(args):
+    """Execute a study; returns 0, or 1 where a notebook failed."""
+    study, jobs = read_plan(args.config, args.settings)
+    names = [job.name for job in jobs]
+    only = [choose("notebook of --only", name, names) for name in args.only]
+    chosen = [job for job in jobs if not only or job.name in only]
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers {args.workers}: it takes a number of processes, 1 or more")
+    folder = writable(place(study))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    write_manifest(folder, study, jobs, args)
+    missing = []
+    for job in chosen:
+        content = None if args.force else finished(folder, job)
+        print(line(job, content | {"state": "already"})) if content else missing.append(job)
+    failures = []
+    if missing:
+        with executor(args, len(missing)) as pool:
+            failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
+    from aqa_lib.study.report import build  # here: it imports what a study that stops earlier does not need
+
+    page = build(study)
+    for outcome in failures:
+        print(account(outcome, folder), file=sys.stderr)
+    done = len(chosen) - len(failures)
+    print(f"{done} of {len(chosen)} notebooks done; the report: {relative(page)}")
+    return 1 if failures else 0
+
+
+def write_manifest(folder, study, jobs, args):
+    """What the study consists of, for the report: its notebooks in order, and how they were asked for."""
+    settings = "".join(f" --set {shlex.quote(setting)}" for setting in args.settings)
+    entries = [
+        {"name": j.name, "notebook": j.notebook, "question": j.question, "key": j.key, "parameters": j.parameters}
+        for j in jobs
+    ]
+    command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
+    write(folder / "study.json", json.dumps({"study": study, "command": command, "notebooks": entries}, indent=1))
+
+
+def cores():
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextlib.contextmanager
+def executor(args, n):
+    """A pool of processes on this machine, or the one of a dask cluster; an interrupt ends the local ones."""
+    if args.scheduler:
+        with dask_client(args.scheduler) as client:
+            yield client.get_executor(pure=False)
+        return
+    context = multiprocessing.get_context("spawn")
+    workers = min(args.workers or cores(), n)
+    with futures.ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():  # their kernels end with them
+                worker.terminate()
+            raise
+
+
+def dask_client(address):
+    """A client of a running dask scheduler, or a sentence that says what is missing."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("--scheduler needs dask: pip install -c constraints.txt -e '.[distributed]'") from None
+    try:
+        return Client(address, timeout="10s")
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(
+            f"--scheduler {address}: no dask scheduler answers there ({type(error).__name__}); start one with "
+            "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+        ) from None
+
+
+def prepare_worker():
+    """In a new worker: leave Ctrl-C to the parent, and end when the parent has ended, however it did."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch():
+        wait_for([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def follow(pool, jobs, folder, force, total):
+    """Submit the jobs and tell of each as it ends; yields their outcomes."""
+    waiting = {pool.submit(execute, job, folder, force): job for job in jobs}
+    with tqdm(total=total, initial=total - len(jobs), unit="notebook", disable=None, dynamic_ncols=True) as bar:
+        while waiting:
+            bar.set_postfix_str(", ".join(job.name for future, job in waiting.items() if future.running()))
+            for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:
+                job, outcome = waiting.pop(future), result(future)
+                bar.write(line(job, outcome))
+                bar.update()
+                yield {"name": job.name} | outcome
+
+
+def result(future):
+    """A future's outcome; an error of the worker itself is one more way to fail."""
+    try:
+        return future.result()
+    except UserError as error:
+        return {"state": "failed", "error": str(error)}
+    except futures.process.BrokenProcessPool:
+        return {"state": "failed", "error": "a worker process was killed (out of memory?): try --workers 1"}
+    except Exception as error:
+        return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+
+
+def line(job, outcome):
+    """A notebook's line: what it asks, how long it took, what it found."""
+    if outcome["state"] == "failed":
+        return f"{job.name}  FAILED  {job.question}  {outcome['error']}"
+    took = "already done" if outcome["state"] == "already" else f"{outcome['seconds']:.1f} s"
+    return f"{job.name}  {took}  {job.question}  {first_sentence(outcome['text'])}"
+
+
+def account(outcome, folder):
+    """What to read about a failure: the cell, its source, the end of the traceback, where the notebook is."""
+    where = f" in In[{outcome['cell']}]" if outcome.get("cell") else ""
+    lines = ["", f"{outcome['name']} failed{where}"]
+    lines += [f"    {text}" for text in outcome.get("source", "").splitlines()]
+    lines += outcome.get("traceback", [])[-12:] or [outcome["error"]]
+    notebook = folder / f"{outcome['name']}.ipynb"
+    return "\n".join(lines + ([f"the executed notebook: {relative(notebook)}"] if notebook.exists() else []))
