@@ -1,7 +1,7 @@
 """The command `aqa`: it finds the subcommand, runs it, and says in one sentence what the user can mend.
 
-A subcommand is a module with `configure(parser)` and `run(args)`; it is imported only when it was asked for, so
-that `aqa doctor` does not wait for torch.
+A subcommand is a module with `configure(parser)` and `run(args)`; it is imported only when it was asked for,
+so that `aqa doctor` does not wait for torch.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def parse(argv):
 
 
 def main(argv=None):
-    """Run one command line; returns the exit code: 0 done, 1 something failed, 2 bad input, 130 interrupted."""
+    """Run one command line; returns 0 done, 1 something failed, 2 bad input, 130 interrupted."""
     argv = list(sys.argv[1:] if argv is None else argv)
     if not argv or argv[0] in ("-h", "--help", "help"):
         print(overview())
@@ -68,7 +68,10 @@ def main(argv=None):
         print(f"aqa: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("aqa: interrupted; what is finished is kept, and the same command goes on from there", file=sys.stderr)
+        print(
+            "aqa: interrupted; what is finished is kept, and the same command goes on from there",
+            file=sys.stderr,
+        )
         return 130
     except BrokenPipeError:  # `aqa runs | head`: the reader has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

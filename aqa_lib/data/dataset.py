@@ -124,9 +124,7 @@ class AssessmentSet:
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise UserError(f"{path} is not a data set written by AssessmentSet.save ({error})") from error
         if text["version"] != VERSION:
-            raise UserError(
-                f"{path} has format version {text['version']}, but {VERSION} is read: save it anew"
-            )
+            raise UserError(f"{path} has format {text['version']}, but {VERSION} is read: save it anew")
         stored |= text["strings"]
         plain = {k: stored[k] for k in FIELDS if k in stored}
         table = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})

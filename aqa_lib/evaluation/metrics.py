@@ -58,7 +58,7 @@ def relative_l2(predicted, true, span=None):
 
 
 def pairwise_accuracy(scores, pairs):
-    """Share of pairs [P, 2] of indices (better, worse) with scores[better] > scores[worse]; a tie is wrong."""
+    """Share of index pairs (better, worse) [P, 2] with scores[better] > scores[worse]; a tie is wrong."""
     scores, pairs = np.asarray(scores, float), np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0:
         raise UserError(f"pairs must be indices [P, 2] (better, worse), P >= 1, but have shape {pairs.shape}")

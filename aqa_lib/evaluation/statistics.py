@@ -36,9 +36,7 @@ def paired_interval(a, b, level=0.95):
     """Mean of a - b over paired runs (same draw, same seed), its t interval and two p values."""
     a, b = np.asarray(a, float), np.asarray(b, float)
     if a.shape != b.shape:
-        raise UserError(
-            f"a paired comparison needs equally many on both sides, but has {a.shape} and {b.shape}"
-        )
+        raise UserError(f"a paired comparison needs equally many values a side, not {a.shape} and {b.shape}")
     d = _values(a - b, level)
     interval = mean_interval(d, level)
     if len(d) < 2 or np.isnan(d).any():

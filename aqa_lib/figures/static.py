@@ -1,7 +1,7 @@
-"""Figures as files: JSON and HTML always, PNG where kaleido and a browser are found, an error never for want of one.
+"""Figures as files: JSON and HTML always, a PNG where kaleido and a browser are found, and no error where not.
 
-The pictures are drawn by a process of its own with one browser for all of them, so that a browser that does not
-start, or hangs, costs a bounded time and nothing else.
+The pictures are drawn by a process of its own with one browser for all of them, so that a browser that does
+not start, or hangs, costs a bounded time and nothing else.
 """
 
 import contextlib
@@ -13,7 +13,15 @@ import signal
 import subprocess
 import sys
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge", "brave")
+BROWSERS = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "msedge",
+    "brave",
+)
 PATIENCE = 30.0, 3.0  # seconds for the browser's start, and for each figure
 
 
@@ -38,7 +46,7 @@ def save_figures(figures):
 
 
 def save_pngs(figures, patience=PATIENCE):
-    """Draw {path: figure as JSON text} into PNG files as far as that works here; returns the paths written."""
+    """Draw {path: figure as JSON} into PNG files as far as that works here; returns the paths written."""
     if not figures or importlib.util.find_spec("kaleido") is None:
         return []
     paths = [os.path.abspath(path) for path in figures]

@@ -1,13 +1,14 @@
 """Who is at work in a folder: claims by atomic creation, which expire with their claimants.
 
-The file `claim` is created with O_EXCL, so one process gets it. It is never overwritten. Where its owner
-has died, the next one creates `claim.<token of the dead claim>`, again with O_EXCL, and so on: the last link
-of the chain that starts at `claim` holds the folder. Tokens are never used twice, so a taker who comes late
-finds the link taken, or finds that its own link hangs on nothing and withdraws. No lock, no rename, and no
-moment at which the folder is nobody's; hence it works on any file system with O_EXCL, NFS included.
+The file `claim` can be created once, so one process gets it. It is never overwritten. Where its owner has
+died, the next one creates `claim.<token of the dead claim>`, which again one process can, and so on: the last
+link of the chain that starts at `claim` holds the folder. Tokens are never used twice, so a taker who comes
+late finds the link taken, or finds that its own link hangs on nothing and withdraws. No lock, no renaming, no
+moment at which the folder is nobody's; so it works on a shared file system, too.
 """
 
 import contextlib
+import errno
 import functools
 import json
 import os
@@ -21,6 +22,7 @@ from typing import NamedTuple
 from aqa_lib.study.files import create
 
 EXPIRY = 120.0  # seconds without a heartbeat after which a claimant on another machine counts as dead
+LINKLESS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # from file systems without hard links
 HELD = weakref.WeakValueDictionary()  # token -> Hold of this process; a claim dies with its object
 
 
@@ -82,10 +84,31 @@ def chain(folder):
         try:
             owner = json.loads(data)
             token = owner["token"]
-        except (ValueError, TypeError, KeyError):  # its claimant stopped between creating and writing it
+        except (ValueError, TypeError, KeyError):  # see `publish`
             owner, token = {}, f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
         links.append(Link(path, token, owner, stat.st_mtime))
         name = f"claim.{token}"
+
+
+def publish(path, text):
+    """Create a file that must not be there yet, whole from its first moment: FileExistsError where it is.
+
+    A hard link appears with its content. Where the file system has none, O_EXCL does, and a process that is
+    killed between creating and writing leaves an empty claim that expires by its age.
+    """
+    folder, name = os.path.split(path)
+    draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
+    try:
+        create(draft, text)
+        try:
+            os.link(draft, path)
+        except OSError as error:
+            if error.errno not in LINKLESS:
+                raise
+            create(path, text)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(draft)
 
 
 class Hold:
@@ -108,7 +131,7 @@ class Hold:
             pid = os.getpid()
             owner = {"host": host(), "pid": pid, "start": process_start(pid), "time": time.time()}
             try:
-                create(self.path, json.dumps(owner | {"token": self.token} | self.note))
+                publish(self.path, json.dumps(owner | {"token": self.token} | self.note))
             except (FileExistsError, FileNotFoundError):  # another was faster, or took the folder away
                 continue
             if self.mine():

@@ -90,13 +90,22 @@ def pictures():
     from aqa_lib.figures.static import browser
 
     if importlib.util.find_spec("kaleido") is None:
-        return "note", "no PNG beside the figures: kaleido is missing; do: pip install -c constraints.txt kaleido"
+        return (
+            "note",
+            "no PNG beside the figures: kaleido is missing; do: pip install -c constraints.txt kaleido",
+        )
     if browser() is None:
-        return "note", "no PNG beside the figures: no browser found; install Chromium or Chrome, or set BROWSER_PATH"
+        return (
+            "note",
+            "no PNG beside the figures: no browser found; install Chromium or Chrome, or set BROWSER_PATH",
+        )
     return "ok", f"PNG beside the figures, drawn by {browser()}"
 
 
 def dask():
     if importlib.util.find_spec("distributed") is None:
-        return "note", "no --scheduler: dask is missing; do: pip install -c constraints.txt -e '.[distributed]'"
+        return (
+            "note",
+            "no --scheduler: dask is missing; do: pip install -c constraints.txt -e '.[distributed]'",
+        )
     return "ok", f"dask {version('distributed')} for --scheduler"

@@ -1,7 +1,7 @@
 """One notebook of a study, executed by a worker process: claim it, run it aside, publish it whole.
 
-Done is the file <name>.answer.json with the key of what was asked, put in place last. Nothing else says it: papermill
-marks every cell of a notebook as completed even when its kernel was killed.
+Done is the file <name>.answer.json with the key of what was asked, put in place last. Nothing else says it:
+papermill marks every cell of a notebook as completed even when its kernel was killed.
 """
 
 import contextlib
@@ -19,8 +19,13 @@ from aqa_lib.study.claims import Heartbeat, Hold
 from aqa_lib.study.files import read_json, write
 from aqa_lib.study.paths import outputs
 
-TURN = threading.Lock()  # papermill changes the folder and the environment of the whole process: one at a time
-START_ERRORS = ("Kernel died before replying", "Kernel didn't respond in")  # a port taken by another kernel, mostly
+TURN = (
+    threading.Lock()
+)  # papermill changes the folder and the environment of the whole process: one at a time
+START_ERRORS = (
+    "Kernel died before replying",
+    "Kernel didn't respond in",
+)  # a port taken by another kernel, mostly
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -56,11 +61,6 @@ def execute(job, folder, force=False):
                 return run(job, folder, stage)
         finally:
             shutil.rmtree(stage, ignore_errors=True)
-            with contextlib.suppress(OSError):
-                stage.parent.rmdir()
-            hold.release()
-            with contextlib.suppress(OSError):
-                (folder / ".claims").rmdir()
 
 
 def sweep(folder, name):
@@ -87,7 +87,12 @@ def run(job, folder, stage):
         failure = {"error": "the notebook ended without calling answer(...) in its last cell"}
     with contextlib.suppress(FileNotFoundError):
         os.replace(stage / "run.ipynb", folder / f"{job.name}.ipynb")
-    record = {"notebook": job.notebook, "question": job.question, "parameters": job.parameters, "key": job.key}
+    record = {
+        "notebook": job.notebook,
+        "question": job.question,
+        "parameters": job.parameters,
+        "key": job.key,
+    }
     record |= {"seconds": round(time.time() - began, 2), "finished": time.time()}
     if failure:
         write(folder / f"{job.name}.failed.json", json.dumps(record | failure, indent=1))
@@ -145,7 +150,9 @@ def describe(error, notebook):
         text = COLOURS.sub("", "\n".join(error.traceback))
         found["traceback"] = [line.rstrip() for line in text.splitlines()][-25:]
     elif type(error).__name__ == "DeadKernelError":
-        found = {"error": "DeadKernelError: the kernel died (killed, or out of memory?)"} | last_cell(notebook)
+        found = {"error": "DeadKernelError: the kernel died (killed, or out of memory?)"} | last_cell(
+            notebook
+        )
     return found
 
 

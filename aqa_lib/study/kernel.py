@@ -1,7 +1,7 @@
 """The kernel manager for notebooks that run unattended.
 
-nbclient can wait for ever on a reply that has already arrived: zmq's file descriptor signals a change only once,
-and a message that comes while another one is being sent on the same socket can use up that signal
+nbclient can wait for ever on a reply that has already arrived: zmq's file descriptor signals a change only
+once, and a message that comes while another one is being sent on the same socket can use up that signal
 (jupyter/nbclient#312). Waiting in slices of half a second, and looking each time, cures it.
 """
 

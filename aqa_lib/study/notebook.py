@@ -1,7 +1,7 @@
 """What a notebook calls to give its answer: shown where it is read, and kept for the report.
 
-Figures stay in a notebook as plotly's JSON, which JupyterLab draws by itself and the report draws with its own
-copy of plotly.js, so that neither asks another server for a script.
+Figures stay in a notebook as plotly's JSON, which JupyterLab draws by itself and the report draws with its
+own copy of plotly.js, so that neither asks another server for a script.
 """
 
 import json
@@ -11,16 +11,21 @@ import os
 from aqa_lib.errors import UserError
 from aqa_lib.study.files import write
 
+
 def answer(text, figure=None, table=None, surrogate=True):
     """End a notebook: show the answer in words, its figure and its table, and keep them for the report.
 
-    text: one or two sentences, Markdown; the first is the one that the README quotes. figure: a plotly figure.
-    table: a DataFrame. surrogate: whether any of it was made from surrogate data.
+    text: one or two sentences, Markdown without formulas; the README quotes the first. figure: a plotly
+    figure. table: a DataFrame. surrogate: whether any of it was made from surrogate data.
     """
     from IPython.display import Markdown, display
 
     if not isinstance(text, str) or not text.strip():
         raise UserError("answer: the text is empty, say in a sentence what was found")
+    if figure is not None:
+        from aqa_lib.figures.style import style
+
+        style(figure, surrogate=surrogate)  # the badge goes wherever the picture goes
     badge = " (surrogate)" if surrogate else ""
     display(Markdown(f"**Answer{badge}.** {text.strip()}"))
     if table is not None:

@@ -9,7 +9,7 @@ from aqa_lib.errors import UserError
 
 
 def root():
-    """The study's folder: AQA_ROOT, else the parent of aqa_lib if it holds notebooks/, else the working one."""
+    """The study's folder: AQA_ROOT, else aqa_lib's parent if it holds notebooks/, else the working one."""
     if os.environ.get("AQA_ROOT"):
         return Path(os.environ["AQA_ROOT"]).resolve()
     checkout = Path(__file__).resolve().parents[2]

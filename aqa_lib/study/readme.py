@@ -22,7 +22,12 @@ def update_readme(path, study):
 
 def results(cards, command):
     """The results as Markdown: a row a question, then the numbers with the command that makes them."""
-    lines = [f"Made by `{command}` and `aqa report --readme`.", "", "| notebook | question | answer |", "|---|---|---|"]
+    lines = [
+        f"Made by `{command}` and `aqa report --readme`.",
+        "",
+        "| notebook | question | answer |",
+        "|---|---|---|",
+    ]
     for item in cards:
         words = first_sentence(item["text"]) if "text" in item else f"({item['state']})"
         mark = " *(surrogate)*" if item["surrogate"] else ""

@@ -1,7 +1,7 @@
 """The report of a study: one page with every question, its answer in words, its figure and its table.
 
-It is made from what the runner left in outputs/<study>/notebooks and works without a network: plotly.js is copied
-beside it, and the executed notebooks are pages of their own.
+It is made from what the runner left in outputs/<study>/notebooks and works without a network: plotly.js is
+copied beside it, and the executed notebooks are pages of their own.
 """
 
 import collections
@@ -52,7 +52,9 @@ def build(study):
         "study": study,
         "css": (TEMPLATES / "style.css").read_text(),
         "cards": cards,
-        "written": datetime.datetime.now().strftime("%-d %B %Y, %H:%M") if platform.system() != "Windows" else "",
+        "written": datetime.datetime.now().strftime("%-d %B %Y, %H:%M")
+        if platform.system() != "Windows"
+        else "",
         "seconds": duration(sum(item.get("seconds", 0) for item in cards)),
         "runs": run_counts(study),
         "folder": relative(outputs(study)),
@@ -70,7 +72,9 @@ def read_manifest(study):
     try:
         return read_json(path)
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {relative(path)} ({error}): `aqa study CONFIG` writes it again") from None
+        raise UserError(
+            f"cannot read {relative(path)} ({error}): `aqa study CONFIG` writes it again"
+        ) from None
 
 
 def card(entry, command, folder):
@@ -189,14 +193,24 @@ def notebook_html(path):
                 figures += 1
                 output["data"] = {"text/html": drawn(figure, f"figure-{figures}")}
     body, _ = HTMLExporter(template_name="basic", exclude_anchor_links=True).from_notebook_node(nb)
-    content = {"name": path.stem, "title": path.stem, "body": body, "math": any("$" in text for text in prose)}
-    content |= {"css": (TEMPLATES / "style.css").read_text(), "highlight": HtmlFormatter().get_style_defs(".highlight")}
+    content = {
+        "name": path.stem,
+        "title": path.stem,
+        "body": body,
+        "math": any("$" in text for text in prose),
+    }
+    content |= {
+        "css": (TEMPLATES / "style.css").read_text(),
+        "highlight": HtmlFormatter().get_style_defs(".highlight"),
+    }
     return environment().get_template("notebook.html.j2").render(content)
 
 
 def drawn(figure, place):
     """A plotly figure as HTML that counts on Plotly being loaded."""
-    data, layout = (embed(json.dumps(figure.get(part) or empty)) for part, empty in (("data", []), ("layout", {})))
+    data, layout = (
+        embed(json.dumps(figure.get(part) or empty)) for part, empty in (("data", []), ("layout", {}))
+    )
     options = '{"responsive": true, "displaylogo": false}'
     return f'<div id="{place}"></div><script>Plotly.newPlot("{place}", {data}, {layout}, {options})</script>'
 

@@ -29,10 +29,19 @@ def configure(parser):
     add = parser.add_argument
     add("config", metavar="CONFIG", help="a YAML file such as configs/study.yaml")
     add("--set", dest="settings", action="append", default=[], metavar="NOTEBOOK.PARAMETER=VALUE")
-    add("--only", action="extend", nargs="+", default=[], metavar="NAME", help="these notebooks of the config only")
+    add(
+        "--only",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="NAME",
+        help="these notebooks of the config only",
+    )
     add("--workers", type=int, metavar="N", help="notebooks at a time (default: one a core)")
     add("--force", action="store_true", help="run what is done, too")
-    add("--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://HOST:8786, instead of local processes")
+    add(
+        "--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://HOST:8786, instead of local processes"
+    )
 
 
 def run(args):
@@ -53,7 +62,9 @@ def run(args):
     failures = []
     if missing:
         with executor(args, len(missing)) as pool:
-            failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
+            failures = [
+                o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"
+            ]
     from aqa_lib.study.report import build  # here: it imports what a study that stops earlier does not need
 
     page = build(study)
@@ -68,11 +79,20 @@ def write_manifest(folder, study, jobs, args):
     """What the study consists of, for the report: its notebooks in order, and how they were asked for."""
     settings = "".join(f" --set {shlex.quote(setting)}" for setting in args.settings)
     entries = [
-        {"name": j.name, "notebook": j.notebook, "question": j.question, "key": j.key, "parameters": j.parameters}
+        {
+            "name": j.name,
+            "notebook": j.notebook,
+            "question": j.question,
+            "key": j.key,
+            "parameters": j.parameters,
+        }
         for j in jobs
     ]
     command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
-    write(folder / "study.json", json.dumps({"study": study, "command": command, "notebooks": entries}, indent=1))
+    write(
+        folder / "study.json",
+        json.dumps({"study": study, "command": command, "notebooks": entries}, indent=1),
+    )
 
 
 def cores():
@@ -104,13 +124,15 @@ def dask_client(address):
     try:
         from distributed import Client
     except ImportError:
-        raise UserError("--scheduler needs dask: pip install -c constraints.txt -e '.[distributed]'") from None
+        raise UserError(
+            "--scheduler needs dask: pip install -c constraints.txt -e '.[distributed]'"
+        ) from None
     try:
         return Client(address, timeout="10s")
     except (OSError, ValueError, TimeoutError) as error:
         raise UserError(
-            f"--scheduler {address}: no dask scheduler answers there ({type(error).__name__}); start one with "
-            "`dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+            f"--scheduler {address}: no dask scheduler answers there ({type(error).__name__}); start one "
+            "with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
         ) from None
 
 
@@ -129,7 +151,9 @@ def prepare_worker():
 def follow(pool, jobs, folder, force, total):
     """Submit the jobs and tell of each as it ends; yields their outcomes."""
     waiting = {pool.submit(execute, job, folder, force): job for job in jobs}
-    with tqdm(total=total, initial=total - len(jobs), unit="notebook", disable=None, dynamic_ncols=True) as bar:
+    with tqdm(
+        total=total, initial=total - len(jobs), unit="notebook", disable=None, dynamic_ncols=True
+    ) as bar:
         while waiting:
             bar.set_postfix_str(", ".join(job.name for future, job in waiting.items() if future.running()))
             for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:

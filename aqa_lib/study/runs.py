@@ -25,7 +25,9 @@ def configure(parser):
         "help": "only such runs; repeatable",
     }
     chosen = {"--where": where, "--state": {"choices": STATES, "help": "only runs in this state"}}
-    form = {"--json": {"action": "store_true"}, "--csv": {"action": "store_true"}}
+    form = {
+        f"--{kind}": {"action": "store_true", "help": f"print {kind.upper()}"} for kind in ("json", "csv")
+    }
 
     def verb(name, text, options):
         sub = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -41,7 +43,7 @@ def configure(parser):
     metric = {"default": "spearman", "help": "what is compared (default: spearman)"}
     verb(
         "compare",
-        "Mean, spread and 95 %% interval of a metric, group by group.",
+        "Mean, spread and confidence interval of a metric, group by group.",
         common | {"--where": where, "--by": by, "--metric": metric} | form,
     )
     ids = {"nargs": "*", "metavar": "ID", "help": "ids or beginnings of ids"}

@@ -1,0 +1,173 @@
+"""Metrics and statistics against scipy, hand cases and simulation."""
+
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from aqa_lib.errors import UserError
+from aqa_lib.evaluation import (
+    bootstrap_interval,
+    fisher_mean,
+    holm,
+    mean_interval,
+    paired_interval,
+    pairwise_accuracy,
+    relative_l2,
+    spearman,
+    spearman_rows,
+)
+
+values = st.lists(st.integers(-4, 4).map(float), min_size=3, max_size=30)  # few values, many ties
+
+
+@given(
+    st.integers(3, 30).flatmap(
+        lambda n: st.tuples(*[st.lists(st.integers(-3, 3), min_size=n, max_size=n)] * 2)
+    )
+)
+@settings(max_examples=200, deadline=None)
+def test_spearman_is_scipys_with_ties(pair):
+    a, b = (np.array(v, float) for v in pair)
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        with pytest.warns(RuntimeWarning, match="constant"):
+            assert np.isnan(spearman(a, b))
+        return
+    assert spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic, abs=1e-12)
+
+
+def test_spearman_by_hand():
+    # ranks 1 2.5 2.5 4 and 2 1 3 4: deviations (-1.5 0 0 1.5) . (-.5 -1.5 .5 1.5) = 3, norm sqrt(4.5 x 5)
+    assert spearman([1, 2, 2, 9], [5, 1, 6, 7]) == pytest.approx(3 / np.sqrt(22.5))
+    assert spearman([1, 2, 3], [10, 20, 30]) == 1 and spearman([3, 2, 1], [10, 20, 30]) == -1
+
+
+def test_spearman_of_what_is_not_finite():
+    with pytest.warns(RuntimeWarning, match="NaN or infinity"):
+        assert np.isnan(spearman([1, np.nan, 3], [1, 2, 3]))
+    with pytest.raises(UserError, match="vectors of one length"):
+        spearman([1, 2], [1, 2, 3])
+
+
+def test_spearman_rows_is_spearman_of_each_row():
+    rng = np.random.default_rng(0)
+    predicted, true = rng.integers(0, 6, (9, 40)).astype(float), rng.integers(0, 9, 40).astype(float)
+    predicted[2], predicted[5, 3], predicted[7, 0] = 1.1, np.nan, np.inf
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rows = spearman_rows(predicted, true)
+        assert np.isnan(spearman_rows(predicted, np.ones(40))).all()
+    assert np.flatnonzero(np.isnan(rows)).tolist() == [2, 5, 7]
+    for k in (0, 1, 3, 4, 6, 8):
+        assert rows[k] == pytest.approx(stats.spearmanr(predicted[k], true).statistic, abs=1e-12)
+    with pytest.raises(UserError, match=r"must be \[K, N\] and \[N\]"):
+        spearman_rows(predicted, true[:-1])
+
+
+def test_fisher_mean():
+    assert fisher_mean([0.3, 0.3]) == pytest.approx(0.3)
+    assert fisher_mean([0.0, 0.8]) == pytest.approx(0.5)  # artanh .8 = ln 3; tanh(ln 3 / 2) = (3-1)/(3+1)
+    assert fisher_mean([1.0, 0.0]) < 1 and fisher_mean([1.0, -1.0]) == pytest.approx(0, abs=1e-9)
+    assert np.isnan(fisher_mean([0.3, np.nan])) and np.isnan(fisher_mean([]))
+
+
+def test_relative_l2():
+    # span 10, errors 1 and 2: 100/2 (.01 + .04)
+    assert relative_l2([1.0, 8.0], [0.0, 10.0]) == pytest.approx(2.5)
+    assert relative_l2([1.0, 8.0], [0.0, 10.0], span=20) == pytest.approx(0.625)
+    with pytest.warns(RuntimeWarning, match="no span"):
+        assert np.isnan(relative_l2([1.0, 2.0], [3.0, 3.0]))
+
+
+def test_pairwise_accuracy():
+    assert pairwise_accuracy([3, 1, 2, 2], [[0, 1], [1, 0], [2, 3], [0, 2]]) == 0.5  # a tie is wrong
+    with pytest.raises(UserError, match="pairs"):
+        pairwise_accuracy([1, 2], np.zeros((0, 2), int))
+
+
+@given(values, st.sampled_from([0.5, 0.9, 0.95]))
+@settings(max_examples=50, deadline=None)
+def test_mean_interval_is_students(v, level):
+    got = mean_interval(v, level)
+    if np.std(v) == 0:
+        assert got.low == got.mean == got.high
+        return
+    low, high = stats.ttest_1samp(v, 0).confidence_interval(level)
+    assert got == pytest.approx((np.mean(v), low, high))
+
+
+def test_mean_interval_at_the_rim():
+    mean, low, high = mean_interval([0.7])
+    assert mean == 0.7 and np.isnan(low) and np.isnan(high)
+    assert np.isnan(mean_interval([0.7, np.nan, 0.8]).mean)
+    for bad in ([], [[1.0, 2.0]]):
+        with pytest.raises(UserError, match="vector of at least one"):
+            mean_interval(bad)
+    with pytest.raises(UserError, match="level"):
+        mean_interval([1.0, 2.0], 95)
+
+
+def test_mean_interval_covers_at_its_level():
+    rng = np.random.default_rng(3)
+    inside = [
+        low < 0 < high for _, low, high in (mean_interval(rng.standard_normal(5), 0.9) for _ in range(2000))
+    ]
+    assert stats.binomtest(sum(inside), 2000, 0.9).pvalue > 1e-3
+
+
+def test_paired_interval_is_scipys():
+    rng = np.random.default_rng(1)
+    a = rng.random(12)
+    b = a + 0.05 * rng.standard_normal(12) - 0.02
+    got = paired_interval(a, b)
+    test = stats.ttest_rel(a, b)
+    assert got[:3] == pytest.approx((np.mean(a - b), *test.confidence_interval(0.95)))
+    assert got.p == pytest.approx(stats.wilcoxon(a, b).pvalue) and got.p_t == pytest.approx(test.pvalue)
+    mirrored = paired_interval(b, a)
+    assert mirrored.mean == -got.mean and mirrored.p == got.p
+
+
+def test_paired_interval_at_the_rim():
+    assert paired_interval([1.0, 2, 3], [1.0, 2, 3]) == (0, 0, 0, 1, 1)
+    one = paired_interval([1.0], [0.5])
+    assert one.mean == 0.5 and np.isnan(one.p)
+    assert np.isnan(paired_interval([1.0, np.nan], [0.5, 0.5]).mean)
+    assert paired_interval([2.0, 3, 4, 5, 6, 7], [1.0, 2, 3, 4, 5, 6]).p_t == 0  # always by the same step
+    with pytest.raises(UserError, match="paired comparison"):
+        paired_interval([1.0, 2], [1.0])
+
+
+def test_bootstrap_interval():
+    rng = np.random.default_rng(2)
+    v = rng.exponential(size=60)
+    got = bootstrap_interval(v, 0.9, seed=5)
+    assert got == bootstrap_interval(v, 0.9, seed=5) != bootstrap_interval(v, 0.9, seed=6)
+    draws = np.random.default_rng(9).choice(v, (20000, 60)).mean(axis=1)  # a bootstrap of our own
+    assert got[1:] == pytest.approx(np.quantile(draws, [0.05, 0.95]), abs=0.02)
+    x = rng.standard_normal(80)
+    rho, low, high = bootstrap_interval((x, x + rng.standard_normal(80)), statistic=spearman, resamples=500)
+    assert low < rho < high and 0.4 < rho < 0.9 and 0.1 < high - low < 0.4  # pairs stay together
+    assert np.isnan(bootstrap_interval([1.0]).low)
+    with pytest.raises(UserError, match="one length"):
+        bootstrap_interval((x, x[:-1]))
+
+
+def test_holm_by_hand():
+    # .01 x 4, .03 x 3, then never falling: .04 x 2 = .08 -> .09
+    np.testing.assert_allclose(holm([0.04, 0.01, 0.9, 0.03]), [0.09, 0.04, 0.9, 0.09])
+    np.testing.assert_allclose(holm([0.6, 0.7]), [1, 1])
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+@settings(max_examples=50, deadline=None)
+def test_holm_rejects_as_the_stepwise_rule(ps):
+    adjusted, alpha = holm(ps), 0.05
+    rejected = set()
+    for i, j in enumerate(np.argsort(ps, kind="stable")):
+        if ps[j] * (len(ps) - i) > alpha:
+            break
+        rejected.add(int(j))
+    assert set(np.flatnonzero(adjusted <= alpha)) == rejected

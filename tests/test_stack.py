@@ -1,0 +1,382 @@
+"""One run or many: the stack against ordinary modules in float64, and against itself alone."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from oracle import OracleS4AQA
+from torch import nn
+
+from aqa_lib import chance, methods
+from aqa_lib.data.dataset import AssessmentSet
+from aqa_lib.data.splits import official
+from aqa_lib.errors import UserError
+from aqa_lib.models import layers
+from aqa_lib.training import stacks, train
+from aqa_lib.training.stack import BLOCK, Labels, Queue, Stack
+
+S4AQA = methods.get("s4aqa")
+
+
+def noise_set(n=60, T=5, D=16, seed=0):
+    """Features and scores that depend on them a little; sizes as small as a test allows."""
+    rng = np.random.default_rng(seed)
+    x = np.maximum(rng.normal(size=(n, T, D)), 0).astype("f4")
+    y = 50 + 10 * x.mean(1) @ rng.normal(size=D) + rng.normal(size=n)
+    table = pd.DataFrame({"split": ["train"] * (n - n // 4) + ["test"] * (n // 4)})
+    return AssessmentSet(name="noise", features=x, scores=y, ids=np.arange(n).astype(str), table=table)
+
+
+def make_stack(data, runs, **kw):
+    runs = [S4AQA.resolve(r) for r in runs]
+    split = official(data)
+    return Stack(S4AQA, data, split, runs, [Labels(data, split, s) for s in runs], "cpu", **kw)
+
+
+def advance(stack, steps, start=0):
+    torch.set_num_threads(1)
+    for step in range(start, start + steps):
+        stack.model.differentiate(S4AQA.losses(stack.model, stack.batch(step))["loss"])
+        stack.optimiser.step()
+
+
+VARIED = [
+    {"seed": 3, "draw": 1, "lambda1": 40.0, "lambda2": 0.1, "lr": 5e-4, "fraction": 0.2},
+    {"seed": 4, "draw": 2, "lambda1": 1.0, "lambda2": 1.0, "lr": 1e-3, "fraction": 0.4, "weight_decay": 1e-2},
+    {"seed": 3, "draw": 1, "lambda1": 10.0, "lambda2": 0.5, "grl": 0.3, "fraction": 0.1},
+    {"seed": 9, "draw": 0, "lambda1": 0.0, "lambda2": 0.0, "fraction": 0.2},
+    *({"seed": s, "draw": s, "lr": 2e-4 * (s + 1)} for s in range(4)),
+]
+
+
+def same_state(stack, k, alone):
+    """The largest difference between run k of a stack and a lone run, over weights and statistics."""
+    a, b = stack.model.state(k), alone.model.state(0)
+    return max(float(np.abs(a[n] - b[n]).max()) for n in a)
+
+
+@pytest.mark.parametrize(("D", "N", "B", "steps"), [(256, 200, 64, 50), (1024, 120, 32, 50)], ids=["middle", "paper"])
+def test_a_run_of_a_stack_of_eight_has_the_bits_it_has_alone(D, N, B, steps):
+    data = noise_set(N, 10, D)
+    runs = [{**r, "batch": B, "fraction": max(r.get("fraction", 0.2), 0.1)} for r in VARIED]
+    eight = make_stack(data, runs)
+    advance(eight, steps)
+    for k in (1, 6):
+        alone = make_stack(data, runs[k : k + 1])
+        advance(alone, steps)
+        assert same_state(eight, k, alone) == 0.0
+
+
+def test_tiny_stacks_agree_with_lone_runs():
+    data = noise_set(80, 10, 64)
+    runs = [{**r, "batch": 16} for r in VARIED]
+    eight = make_stack(data, runs)
+    advance(eight, 50)
+    for k in range(8):
+        alone = make_stack(data, runs[k : k + 1])
+        advance(alone, 50)
+        assert same_state(eight, k, alone) <= 1e-6
+
+
+def test_loss_terms_switched_on_and_off_share_a_stack_without_touching_each_other():
+    data = noise_set(120, 10, 256)
+    terms = [(False, False), (True, False), (False, True), (True, True)]
+    runs = [{"seed": 5, "fraction": 0.3, "recover": r, "align": a} for r, a in terms]
+    mixed = make_stack(data, runs)
+    advance(mixed, 20)
+    for k in range(4):
+        alone = make_stack(data, runs[k : k + 1])
+        advance(alone, 20)
+        assert same_state(mixed, k, alone) == 0.0
+    states = [mixed.model.state(k)["regressor.first.weight"] for k in range(4)]
+    assert all(np.abs(states[i] - states[j]).max() > 0 for i in range(4) for j in range(i))
+
+
+def test_runs_that_leave_do_not_touch_the_others():
+    data = noise_set(120, 10, 64)
+    whole, sliced = make_stack(data, VARIED), make_stack(data, VARIED)
+    advance(whole, 30)
+    advance(sliced, 10)
+    sliced.select([1, 4, 7])
+    advance(sliced, 20, start=10)
+    for i, k in enumerate([1, 4, 7]):
+        a, b = whole.model.state(k), sliced.model.state(i)
+        assert max(np.abs(a[n] - b[n]).max() for n in a) <= 1e-6
+
+
+@pytest.mark.parametrize("masks", [1, 2])
+def test_the_stack_of_one_equals_ordinary_modules_in_float64(masks):
+    """50 steps of Adam with dropout: losses at each step and the weights at the end, to 1e-12."""
+    torch.manual_seed(0)
+    data = noise_set(90, 6, 32)
+    run = {"seed": 7, "fraction": 0.4, "batch": 8, "masks": masks, "lambda1": 7.0, "lambda2": 0.3, "grl": 0.8}
+    stack = make_stack(data, [run], dtype=torch.float64)
+    oracle = OracleS4AQA(6, 32).double().load(stack.model, 0)
+    optimiser = torch.optim.Adam(oracle.parameters(), lr=5e-4, weight_decay=1e-4)
+    widths = [c.weight.shape[-1] for c in stack.model.encoder.convs]
+    for step in range(50):
+        batch = stack.batch(step)
+        terms = S4AQA.losses(stack.model, batch)
+        keep = S4AQA.keep(batch)[0]  # [T,B]
+        masked = torch.stack([torch.nonzero(keep[:, i] == 0).flatten() for i in range(8)])
+        assert masked.shape == (8, masks)
+        drop = [[mask_by_hand(batch.keys[f"drop{i}"][0, s], (6, 8, c)) for i, c in enumerate(widths)] for s in range(3)]
+        x_l, x_u = batch.x[0, 0].transpose(0, 1), batch.x[0, 1].transpose(0, 1)
+        loss, parts = oracle.loss(x_l, batch.y[0], x_u, masked, 7.0, 0.3, 0.8, drop)
+        for mine, theirs in zip(list(terms.values()), [loss, *parts], strict=True):
+            assert abs(mine.item() - theirs.item()) <= 1e-12 * max(1, abs(theirs.item()))
+        stack.model.differentiate(terms["loss"])
+        stack.optimiser.step()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    copy = OracleS4AQA(6, 32).double().load(stack.model, 0)
+    for mine, theirs in zip(copy.parameters(), oracle.parameters(), strict=True):
+        assert (mine - theirs).norm() <= 1e-12 * theirs.norm()
+    for layer, norm in enumerate(oracle.norms):
+        mine = stack.model.encoder.norms[layer]
+        assert torch.allclose(mine.mean[0], norm.running_mean, atol=1e-12)
+        assert torch.allclose(mine.var[0], norm.running_var, rtol=1e-12)
+    oracle.eval()
+    expected = oracle.regressor(oracle.encode(torch.as_tensor(data.features, dtype=torch.float64)))[:, 0]
+    predicted = stack.predict(np.arange(90))[0] * stack.labels[0].scale
+    assert np.abs(predicted - expected.detach().numpy()).max() < 1e-11
+
+
+def mask_by_hand(key, shape):
+    """Dropout's bits [B,T,C] from `chance.words` in numpy: byte by byte, half of them dropped."""
+    n = int(np.prod(shape))
+    words = chance.words(np.uint64(key.item() % 2**64), -(-n // 8))
+    kept = words.astype("<u8").view(np.uint8)[:n] >= 128
+    return torch.from_numpy(kept.reshape(shape)).double().transpose(0, 1)
+
+
+def test_chance_is_the_same_on_the_device_and_in_numpy():
+    keys = np.array([0, 1, 2**63 + 5, 2**64 - 1], dtype=np.uint64)
+    device = layers.hashed(torch.from_numpy(keys.view(np.int64)), 100)
+    assert (device.numpy().view(np.uint64) == chance.words(keys, 100)).all()
+    kept = layers.keep_bytes(torch.from_numpy(keys.view(np.int64)), (50, 41), 0.25).double()
+    assert kept.shape == (4, 50, 41)
+    assert abs(kept.mean().item() - 0.75) < 4 * np.sqrt(0.25 * 0.75 / kept.numel())
+
+
+def test_splitmix64_known_answers():
+    """Steele, Lea and Flood's generator from seed 1234567: its published first outputs."""
+    expected = [6457827717110365317, 3203168211198807973, 9817491932198370423, 4593380528125082431]
+    assert chance.words(1234567, 4).tolist() == expected
+
+
+def test_queue_visits_every_item_once_an_order_and_depends_on_its_place_alone():
+    queue = Queue(np.arange(10, 17), 3, "labelled")
+    items = queue(0, 70).reshape(10, 7)
+    assert (np.sort(items, 1) == np.arange(10, 17)).all()
+    assert len({tuple(order) for order in items}) > 5
+    assert (queue(25, 13) == queue(0, 70)[25:38]).all()
+    assert (Queue(np.arange(10, 17), 4, "labelled")(0, 70) != queue(0, 70)).any()
+
+
+def test_a_block_boundary_changes_nothing():
+    stack = make_stack(noise_set(), [{"batch": 4, "fraction": 0.3}])
+    late = make_stack(noise_set(), [{"batch": 4, "fraction": 0.3}])
+    for step in (BLOCK - 1, BLOCK, BLOCK + 1):
+        stack.batch(step - 1)
+        assert torch.equal(stack.batch(step).x, late.batch(step).x)
+
+
+# layers against torch's own, in float64
+
+
+def fill(layer, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    layer.double()
+    for p in layer.parameters():
+        p.data = torch.randn(p.shape, generator=g, dtype=torch.float64)
+    return layer
+
+
+@pytest.mark.parametrize("copies", ["none", "whole", "masked", "both"])
+def test_temporal_convolution_and_its_gradients(copies):
+    torch.manual_seed(1)
+    K, S, T, B, C, O = 2, 2, 5, 3, 4, 6
+    conv = fill(layers.TemporalConv(runs=K, inputs=C, outputs=O))
+    h = torch.randn(K, S, T, B, C, dtype=torch.float64, requires_grad=True)
+    keep = (torch.rand(K, T, B) > 0.4).double()
+    keeps = {"none": (), "whole": [None], "masked": [keep], "both": [None, keep]}[copies]
+    y = conv(h, keeps)
+    inputs = [h[:, 0], *([h[:, 1]] if not keeps else [h[:, 1] if k is None else h[:, 1] * k[..., None] for k in keeps])]
+    expected = torch.stack([
+        torch.stack([
+            nn.functional.conv1d(x[k].permute(1, 2, 0), conv.weight[k].permute(2, 1, 0), padding=1).permute(2, 0, 1)
+            for k in range(K)]) for x in inputs], 1)  # fmt: skip
+    assert torch.allclose(y, expected, atol=1e-12)
+    g = torch.randn_like(y)
+    mine = torch.autograd.grad(y, (h, conv.weight), g)
+    theirs = torch.autograd.grad(expected, (h, conv.weight), g)
+    for a, b in zip(mine, theirs, strict=True):
+        assert torch.allclose(a, b, atol=1e-11)
+
+
+def test_norm_relu_drop_against_batchnorm():
+    torch.manual_seed(2)
+    K, S, T, B, C = 2, 3, 4, 5, 6
+    norm = fill(layers.NormReluDrop(runs=K, channels=C, drop=0.25))
+    y = torch.randn(K, S, T, B, C, dtype=torch.float64, requires_grad=True)
+    keys = torch.arange(K * S).view(K, S)
+    out = norm(y, keys)
+    kept = layers.keep_bytes(keys, (T, B, C), 0.25)
+    expected = []
+    for k in range(K):
+        own = nn.BatchNorm1d(C).double()
+        own.weight, own.bias = nn.Parameter(norm.gamma[k].detach()), nn.Parameter(norm.beta[k].detach())
+        for s in range(S):
+            own.momentum = 0.1 if s == 0 else 0.0
+            h = own(y[k, s].flatten(0, 1)).relu().view(T, B, C)
+            expected.append(h * kept[k, s] / 0.75)
+        assert torch.allclose(norm.mean[k], own.running_mean) and torch.allclose(norm.var[k], own.running_var)
+    expected = torch.stack(expected).view_as(out)
+    assert torch.allclose(out, expected, atol=1e-12)
+    g = torch.randn_like(out)
+    assert torch.allclose(*(torch.autograd.grad(o, y, g)[0] for o in (out, expected)), atol=1e-11)
+    assert torch.autograd.gradcheck(lambda y, a, b: layers._NormReluDrop.apply(y, a, b, None, 1e-5)[0],
+                                    (y.flatten(2, 3), norm.gamma, norm.beta))  # fmt: skip
+
+
+def test_gru_cell_and_attention():
+    torch.manual_seed(3)
+    cell = fill(layers.GRUCell(runs=2, inputs=3, hidden=4))
+    x, h = torch.randn(2, 5, 3).double(), torch.randn(2, 5, 4).double()
+    for k in range(2):
+        own = nn.GRUCell(3, 4).double()
+        own.weight_ih.data, own.weight_hh.data = cell.weight_x[k].data.T, cell.weight_h[k].data.T
+        own.bias_ih.data, own.bias_hh.data = cell.bias_x[k].data, cell.bias_h[k].data
+        assert torch.allclose(cell(x, h)[k], own(x[k], h[k]), atol=1e-12)
+    pool = fill(layers.Attention(runs=2, inputs=3, hidden=4))
+    x = torch.randn(2, 5, 7, 3).double()
+    v, a = pool(x)
+    for k in range(2):
+        e = torch.tanh(x[k] @ pool.weight[k] + pool.bias[k]) @ pool.score[k]
+        assert torch.allclose(v[k], torch.einsum("bi,bic->bc", e.exp() / e.exp().sum(1, keepdim=True), x[k]))
+    assert torch.allclose(a.sum(-1), torch.ones(2, 5).double())
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_the_stacks_optimiser_is_torchs(optimiser):
+    from aqa_lib.training.optim import Optimiser
+
+    rates = [(1e-2, 0.0), (1e-2, 0.0), (3e-3, 1e-2)]
+    runs = [{"optimiser": optimiser, "momentum": 0.9, "lr": lr, "weight_decay": wd} for lr, wd in rates]
+    model = layers.Model()
+    model.layer = layers.Linear(runs=3, inputs=4, outputs=3)
+    model.double().initialise([0, 1, 2])
+    own = [nn.Parameter(model.layer.weight[k].detach().clone()) for k in range(3)]
+    kind = {"adam": torch.optim.Adam, "sgd": lambda p, **k: torch.optim.SGD(p, momentum=0.9, **k)}[optimiser]
+    steppers = [kind([p], lr=lr, weight_decay=wd) for p, (lr, wd) in zip(own, rates, strict=True)]
+    mine = Optimiser(model, runs)
+    for _ in range(5):
+        model.differentiate((model.layer.weight**3).sum((1, 2)) + model.layer.bias.sum(1))
+        mine.step()
+        for p, stepper in zip(own, steppers, strict=True):
+            stepper.zero_grad()
+            (p**3).sum().backward()
+            stepper.step()
+    for k in range(3):
+        assert torch.allclose(model.layer.weight[k], own[k], atol=1e-14)
+
+
+def test_reversed_gradient_scales_each_run():
+    x = torch.randn(2, 3, requires_grad=True, dtype=torch.float64)
+    y = layers.reverse_gradient(x, torch.tensor([1.0, 0.25]))
+    assert torch.allclose(y, x)
+    (g,) = torch.autograd.grad(y.sum(), x)
+    assert torch.allclose(g, torch.tensor([[-1.0] * 3, [-0.25] * 3], dtype=torch.float64))
+
+
+# the loop
+
+
+def small(**kw):
+    return {"steps": 40, "batch": 8, "fraction": 0.3, **kw}
+
+
+def test_train_gives_a_lone_run_and_a_stacked_one_the_same_result():
+    data = noise_set()
+    runs = [small(seed=i, draw=i) for i in range(3)] + [small(seed=0, steps=25), small(recover=False, align=False)]
+    together = train("s4aqa", data, official(data), runs)
+    for k, run in enumerate(runs):
+        (alone,) = train("s4aqa", data, official(data), [run])
+        pd.testing.assert_frame_equal(alone.predictions, together[k].predictions, rtol=1e-5, atol=1e-5)
+        assert together[k].complete and together[k].metrics["steps_taken"] == run["steps"]
+    again = train("s4aqa", data, official(data), runs)
+    assert all(a.predictions.equals(b.predictions) for a, b in zip(again, together, strict=True))
+    assert list(together[0].curve["step"]) == list(range(4, 41, 4))
+
+
+def test_a_diverging_run_leaves_alone_and_says_why():
+    data = noise_set()
+    runs = [small(seed=1), small(seed=1, lr=1e12), small(seed=2)]
+    ended = []
+    results = train("s4aqa", data, official(data), runs, on_result=lambda place, r: ended.append(place))
+    assert not results[1].complete and "diverged" in results[1].reason and "lr" in results[1].reason
+    assert sorted(ended) == [0, 1, 2] and ended[0] == 1
+    calm = train("s4aqa", data, official(data), [runs[0], runs[2]])
+    for k, c in ((0, 0), (2, 1)):
+        pd.testing.assert_frame_equal(results[k].predictions, calm[c].predictions, rtol=1e-5, atol=1e-5)
+
+
+def test_patience_stops_a_run_and_only_that():
+    data = noise_set(120)
+    runs = [small(fraction=0.6, validation=0.3, patience=1, lr=0.5, steps=100), small(fraction=0.6, steps=100)]
+    hasty, patient = train("s4aqa", data, official(data), runs)
+    assert hasty.metrics["steps_taken"] < 100 == patient.metrics["steps_taken"]
+    errors = hasty.curve["validation_mse"].to_numpy()
+    assert errors[-1] >= errors[:-1].min()
+
+
+def test_no_score_of_an_unlabelled_or_test_video_reaches_a_run():
+    data = noise_set()
+    split = official(data)
+    s = S4AQA.resolve(small(how="random"))
+    labels = Labels(data, split, s)
+    hidden = np.setdiff1d(np.arange(len(data)), labels.train)
+    assert np.isnan(labels.scores[hidden]).all() and np.isfinite(labels.scores[labels.train]).all()
+    stack = Stack(S4AQA, data, split, [s], [labels], "cpu")
+    assert torch.isnan(stack.y[0, torch.as_tensor(hidden)]).all()
+    scores = data.scores.copy()
+    scores[hidden] = np.arange(len(hidden)) - 1e6  # `random` draws look at no score, so nothing a run does may change
+    other = dataclasses.replace(data, scores=scores)
+    a, b = (train("s4aqa", d, split, [small(how="random")])[0] for d in (data, other))
+    assert np.array_equal(a.predictions["step_40"], b.predictions["step_40"])
+
+
+def test_stacks_are_of_equal_shape_and_of_equal_sets():
+    data = noise_set()
+    runs = [S4AQA.resolve(r) for r in [{}, {"batch": 8}, {"lambda1": 3.0}, {"recover": False}, {"seed": 5}]]
+    assert sorted(map(sorted, stacks(S4AQA, data, runs, "cpu"))) == [[0, 2, 4], [1], [3]]
+    assert sorted(map(len, stacks(S4AQA, data, [runs[0]] * 7, "cpu", at_once=3))) == [2, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"lamda1": 1.0}, ["lamda1", "lambda1"]),
+        ({"lambda1": -1.0}, ["lambda1", "-1.0", "0"]),
+        ({"lambda1": "40"}, ["lambda1", "float"]),
+        ({"steps": 2.5}, ["steps", "int"]),
+        ({"fraction": 0.02}, ["0.02", "labels"]),
+        ({"fraction": 0.0}, ["fraction", "(0, 1]"]),
+        ({"optimiser": "adma"}, ["adma", "adam"]),
+        ({"masks": 5}, ["masks", "5"]),
+        ({"fraction": 1.0}, ["fraction", "unlabelled"]),
+        ({"patience": 2}, ["patience", "validation"]),
+        ({"validation": 0.9, "fraction": 0.3}, ["validation", "labels"]),
+    ],
+)
+def test_bad_settings_are_one_sentence_before_anything_is_trained(run, words):
+    data = noise_set()
+    with pytest.raises(UserError) as error:
+        train("s4aqa", data, official(data), [run])
+    assert all(w in str(error.value) for w in words) and "\n" not in str(error.value)
+    with pytest.raises(UserError, match="s4aqa"):
+        methods.get("s4aaq")
