@@ -54,7 +54,7 @@ class OracleS4AQA(nn.Module):
         """masked [B,n]: the hidden segments of each unlabelled video. `calls=1` encodes the three sets as one
         batch: faster, but then they share their batch statistics, which is another method."""
         hidden = x_u.clone()
-        hidden[torch.arange(len(x_u))[:, None], masked] = 0
+        hidden[torch.arange(len(x_u), device=x_u.device)[:, None], masked] = 0
         if calls == 1:
             f_l, f_u, f_m = self.encode(torch.cat([x_l, x_u, hidden])).split([len(x_l), len(x_u), len(x_u)])
         else:
@@ -129,15 +129,16 @@ def train_with_loader(x_l, y, x_u, x_test, *, steps, batch, seed=0, lr=5e-4, wei
         yield model
 
 
-def train_in_memory(x_l, y, x_u, x_test, *, steps, batch, seed=0, lr=5e-4, weight_decay=1e-4, epoch=15, calls=3):
+def train_in_memory(x_l, y, x_u, x_test, *, steps, batch, seed=0, lr=5e-4, weight_decay=1e-4, epoch=15, calls=3,
+                    device="cpu"):  # fmt: skip
     """The same without data loaders: tensors in memory and index_select."""
     torch.manual_seed(seed)
-    model = OracleS4AQA(*x_l.shape[1:])
+    model = OracleS4AQA(*x_l.shape[1:]).to(device)
     optimiser = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=weight_decay)
-    x_l, x_u, x_test = map(torch.as_tensor, (x_l, x_u, x_test))
-    y = torch.as_tensor(y, dtype=torch.float32)
+    x_l, x_u, x_test = (torch.as_tensor(x, device=device) for x in (x_l, x_u, x_test))
+    y = torch.as_tensor(y, dtype=torch.float32, device=device)
     for step in range(1, steps + 1):
-        i, j = torch.randint(len(x_l), (batch,)), torch.randint(len(x_u), (batch,))
+        i, j = (torch.randint(len(x), (batch,), device=device) for x in (x_l, x_u))
         _update(model, optimiser, x_l.index_select(0, i), y.index_select(0, i), x_u.index_select(0, j), calls)
         if step % epoch == 0 or step == steps:
             model.eval()
@@ -148,7 +149,7 @@ def train_in_memory(x_l, y, x_u, x_test, *, steps, batch, seed=0, lr=5e-4, weigh
 
 
 def _update(model, optimiser, x_l, y, x_u, calls=3):
-    masked = torch.randint(x_u.shape[1], (len(x_u), 1))
+    masked = torch.randint(x_u.shape[1], (len(x_u), 1), device=x_u.device)
     loss, _ = model.loss(x_l, y, x_u, masked, calls=calls)
     optimiser.zero_grad()
     loss.backward()

@@ -334,9 +334,12 @@ def test_a_process_number_used_again_is_not_the_claimant(ledger):
     owner = json.loads(open(claim.path).read())
     claim.release()
     claim.ledger.path(claim.id).mkdir()
-    with open(claim.path, "w") as file:
-        json.dump(owner | {"pid": os.getppid()}, file)  # lives, but began at another time
-    assert ledger.state(claim.id) == ("stale" if os.path.exists("/proc/self/stat") else "running")
+    parent = os.getppid()
+    begun = claims.process_start(parent)
+    for start, state in ((begun, "running"), (begun - 1, "stale")):
+        with open(claim.path, "w") as file:
+            json.dump(owner | {"pid": parent, "start": start}, file)
+        assert ledger.state(claim.id) == state
 
 
 # ---- damage

@@ -92,7 +92,9 @@ def test_nothing_missing_needs_neither_torch_nor_papermill(first):
         "assert main(['study', 'configs/study.yaml', '--only', '00_good']) == 0\n"
         "assert not {'torch', 'papermill'} & set(sys.modules)"
     )
-    subprocess.run([sys.executable, "-c", code], cwd=house.folder, env=house.environment, check=True)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=house.folder, env=house.environment, capture_output=True, text=True)
+    assert done.returncode == 0 and "00_good  already done" in done.stdout, done.stderr
 
 
 def test_another_parameter_or_force_runs_again(house):

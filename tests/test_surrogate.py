@@ -6,6 +6,7 @@ import sys
 import tracemalloc
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.stats import binom, kurtosis, norm
 
@@ -13,6 +14,7 @@ from aqa_lib.data import dives, load, resolve, surrogate
 from aqa_lib.data.splits import label_draw, official
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation import spearman
+from aqa_lib.figures import surrogate as figures
 
 FIELDS = ("features", "scores", "judges", "difficulty")
 
@@ -219,15 +221,33 @@ def test_execution_can_be_made_invisible():
 
 
 CHANGED = {
-    "size": ("small", "features"), "seed": (1, "scores"), "n_train": (250, "scores"), "n_test": (130, "scores"),
-    "T": (11, "features"), "D": (65, "features"), "stages": (3, "scores"), "rho": (0.5, "scores"),
-    "skill": (0.5, "scores"), "ev_skill": (0.5, "scores"), "worst": (1.0, "scores"),
-    "competitions": (10, "scores"), "classes": (10, "scores"), "popularity": (0.0, "scores"),
-    "tilt": (0.0, "difficulty"), "judge": (2.0, "judges"), "het": (2.0, "judges"),
-    "execution": (2.0, "features"), "nuisance": (2.0, "features"), "venue": (0.9, "features"),
-    "fast": (2.0, "features"), "unseen": (4, "labelable"), "selection": (1.0, "labelable"),
-    "labelled": (4, "labelable"), "shift": (2.0, "features"), "test_from": ("unlabelled", "groups"),
-}  # fmt: skip
+    "size": ("small", "features"),
+    "seed": (1, "scores"),
+    "n_train": (250, "scores"),
+    "n_test": (130, "scores"),
+    "T": (11, "features"),
+    "D": (65, "features"),
+    "stages": (3, "scores"),
+    "rho": (0.5, "scores"),
+    "skill": (0.5, "scores"),
+    "ev_skill": (0.5, "scores"),
+    "worst": (1.0, "scores"),
+    "competitions": (10, "scores"),
+    "classes": (10, "scores"),
+    "popularity": (0.0, "scores"),
+    "tilt": (0.0, "difficulty"),
+    "judge": (2.0, "judges"),
+    "het": (2.0, "judges"),
+    "execution": (2.0, "features"),
+    "nuisance": (2.0, "features"),
+    "venue": (0.9, "features"),
+    "fast": (2.0, "features"),
+    "unseen": (4, "labelable"),
+    "selection": (1.0, "labelable"),
+    "labelled": (4, "labelable"),
+    "shift": (2.0, "features"),
+    "test_from": ("unlabelled", "groups"),
+}
 
 
 def test_every_knob_has_a_case_and_a_sentence():
@@ -348,3 +368,38 @@ def test_the_same_seed_gives_the_same_set_in_another_process(tmp_path):
 def test_the_first_scores_of_seed_0_stay_what_they_are():
     # a change here means another surrogate: results made with the old one no longer compare
     np.testing.assert_array_equal(world().scores[:6], [80.0, 80.0, 76.5, 67.2, 52.5, 49.5])
+
+
+# -- figures
+
+
+def test_figures_show_their_arrays_and_say_surrogate():
+    s = world()
+    t = s.truth
+    table = pd.DataFrame({"reader": ["a", "b"], "kind": list(figures.KINDS)[:2], "spearman": [0.5, 0.9]})
+    table = table.assign(low=[0.4, 0.8], high=[0.6, 1.0])
+    made = [
+        figures.chain({0.6: t["execution"]}, skill=0.3),
+        figures.judges(s.judges, t["level"], t["judge_sd"]),
+        figures.features(s.features),
+        figures.readers(table),
+        figures.in_sight({"quality": 0.8, "skill": -0.1}),
+    ]
+    for figure in made:
+        assert any("surrogate" in note.text for note in figure.layout.annotations)
+        assert figure.layout.title.text and len(figure.data)
+    chain, judges, features, readers, sight = made
+    np.testing.assert_allclose(chain.data[0].y, np.r_[1, 0.3 + 0.7 * 0.6 ** np.arange(1, 10)])
+    np.testing.assert_allclose(judges.data[0].y, np.std(s.judges, axis=1, ddof=1))
+    assert features.data[2].y[0] == (s.features == 0).mean()
+    shown = sum(bar.y.sum() if hasattr(bar.y, "sum") else sum(bar.y) for bar in features.data[1:])
+    assert 0.999 < shown <= 1  # all but the far tail
+    assert list(readers.data[0].x) == [0.5] and list(readers.data[1].error_x.array) == pytest.approx([0.1])
+    assert list(sight.data[0].y) == ["skill", "quality"]
+
+
+def test_stage_correlations_by_hand():
+    execution = np.array(
+        [[1.0, 2, -1], [2, 4, -2], [3, 6, -3.0]]
+    )  # stages 1 and 2 agree, 3 is their opposite
+    np.testing.assert_allclose(figures.stage_correlations(execution), [1, 0, -1], atol=1e-12)

@@ -10,7 +10,7 @@ import pkgutil
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.errors import check_type, choose
 
-__all__ = ["AssessmentSet", "load", "names", "reader", "resolve"]
+__all__ = ["AssessmentSet", "fingerprint", "load", "names", "reader", "resolve"]
 
 
 def names():
@@ -39,3 +39,9 @@ def load(name, root=None, **options):
     """The data set `name` as an AssessmentSet; `root` is its folder where it is read from files."""
     options = resolve(name, options)
     return reader(name).load(root, **options)
+
+
+def fingerprint(name, root=None):
+    """What tells one content of a data set that is read from files from another; None for a generated one."""
+    module = reader(name)
+    return module.fingerprint(root) if hasattr(module, "fingerprint") else None

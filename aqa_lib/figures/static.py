@@ -1,4 +1,4 @@
-"""Figures as files: JSON and HTML always, a PNG where kaleido and a browser are found, and no error where not.
+"""Figures as files: JSON and HTML always, a PNG where kaleido and a browser are found, no error where not.
 
 The pictures are drawn by a process of its own with one browser for all of them, so that a browser that does
 not start, or hangs, costs a bounded time and nothing else.
@@ -30,6 +30,11 @@ def browser():
     return os.environ.get("BROWSER_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
 
 
+def has_kaleido():
+    """Whether the package that drives the browser is installed."""
+    return importlib.util.find_spec("kaleido") is not None
+
+
 def save_figure(figure, stem):
     """Write stem.json and stem.html, and stem.png if that is possible; returns the paths written."""
     return save_figures({stem: figure})
@@ -47,7 +52,7 @@ def save_figures(figures):
 
 def save_pngs(figures, patience=PATIENCE):
     """Draw {path: figure as JSON} into PNG files as far as that works here; returns the paths written."""
-    if not figures or importlib.util.find_spec("kaleido") is None:
+    if not figures or not has_kaleido():
         return []
     paths = [os.path.abspath(path) for path in figures]
     partial = [f"{path[:-4]}.{os.getpid()}.partial.png" for path in paths]

@@ -54,7 +54,7 @@ def device():
 
 
 def cores():
-    from aqa_lib.study.runner import cores as usable
+    from aqa_lib.study.workers import cores as usable
 
     threads = os.environ.get("OMP_NUM_THREADS")
     told = f"OMP_NUM_THREADS={threads}" if threads else "OMP_NUM_THREADS is not set (the study sets it to 1)"
@@ -87,9 +87,9 @@ def output_folder():
 
 
 def pictures():
-    from aqa_lib.figures.static import browser
+    from aqa_lib.figures.static import browser, has_kaleido
 
-    if importlib.util.find_spec("kaleido") is None:
+    if not has_kaleido():
         return (
             "note",
             "no PNG beside the figures: kaleido is missing; do: pip install -c constraints.txt kaleido",

@@ -25,7 +25,18 @@ KINDS = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "di
 # Files that drive a study or show it, but cannot change an answer; a change of any other asks for a new run.
 DRIVERS = {"cli.py", "__main__.py"} | {
     f"study/{name}.py"
-    for name in ("plan", "runner", "execute", "kernel", "report", "readme", "doctor", "runs", "bench")
+    for name in (
+        "plan",
+        "runner",
+        "execute",
+        "kernel",
+        "report",
+        "readme",
+        "doctor",
+        "runs",
+        "bench",
+        "workers",
+    )
 }
 
 

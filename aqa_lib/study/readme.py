@@ -17,17 +17,13 @@ def update_readme(path, study):
     head, rest = text.split(BEGIN)
     manifest = read_manifest(study)
     cards = [card(entry, manifest["command"], place(study)) for entry in manifest["notebooks"]]
-    write(path, f"{head}{BEGIN}\n{results(cards, manifest['command'])}\n{END}{rest.split(END)[1]}")
+    write(path, f"{head}{BEGIN}\n{results(cards, manifest)}\n{END}{rest.split(END)[1]}")
 
 
-def results(cards, command):
+def results(cards, manifest):
     """The results as Markdown: a row a question, then the numbers with the command that makes them."""
-    lines = [
-        f"Made by `{command}` and `aqa report --readme`.",
-        "",
-        "| notebook | question | answer |",
-        "|---|---|---|",
-    ]
+    lines = [f"Made by `{manifest['command']}` and `aqa report --study {manifest['study']} --readme`.", ""]
+    lines += ["| notebook | question | answer |", "|---|---|---|"]
     for item in cards:
         words = first_sentence(item["text"]) if "text" in item else f"({item['state']})"
         mark = " *(surrogate)*" if item["surrogate"] else ""

@@ -111,7 +111,7 @@ def markdown(text):
 
 def embed(text):
     """JSON that can stand inside a script element."""
-    return text.replace("</", "<\\/")
+    return text.replace("<", "\\u003c")
 
 
 def shown(value):

@@ -12,8 +12,6 @@ import os
 import shlex
 import signal
 import sys
-import threading
-from multiprocessing.connection import wait as wait_for
 
 from tqdm import tqdm
 
@@ -22,6 +20,7 @@ from aqa_lib.study.execute import execute, finished, place
 from aqa_lib.study.files import write
 from aqa_lib.study.paths import relative, writable
 from aqa_lib.study.plan import first_sentence, read_plan
+from aqa_lib.study.workers import cores, end_with_parent
 
 
 def configure(parser):
@@ -95,11 +94,6 @@ def write_manifest(folder, study, jobs, args):
     )
 
 
-def cores():
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @contextlib.contextmanager
 def executor(args, n):
     """A pool of processes on this machine, or the one of a dask cluster; an interrupt ends the local ones."""
@@ -137,15 +131,9 @@ def dask_client(address):
 
 
 def prepare_worker():
-    """In a new worker: leave Ctrl-C to the parent, and end when the parent has ended, however it did."""
+    """In a new worker: leave Ctrl-C to the parent, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch():
-        wait_for([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+    end_with_parent()
 
 
 def follow(pool, jobs, folder, force, total):

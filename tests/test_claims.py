@@ -1,0 +1,127 @@
+"""Claims under every order of events that chance can think of.
+
+Several claimants take, give back and die on one folder, each in a thread that may go on only when a scheduler
+lets it, and which asks before every call of the file system. So an order of events is a function of a seed,
+and one that needs three processes to be held up at just the wrong calls is met within a few hundred seeds.
+"""
+
+import builtins
+import os
+import random
+import threading
+
+import pytest
+
+from aqa_lib.study import claims
+from aqa_lib.study.claims import Hold
+
+CALLS = ("open", "link", "unlink", "rename", "replace", "rmdir", "makedirs")
+
+
+class Scheduler:
+    """Lets one thread at a time go on to its next call: mostly the same one, switching now and then."""
+
+    def __init__(self, seed):
+        self.chance = random.Random(seed)
+        self.here = threading.local()
+        self.back = threading.Semaphore(0)
+
+    def ask(self):
+        """Called by a thread before each call of the file system: wait for the next turn."""
+        go = getattr(self.here, "go", None)
+        if go is not None:  # else it is not one of ours
+            self.back.release()
+            go.acquire()
+
+    def run(self, acts):
+        """Interleave the acts; raises what one of them raised."""
+        raised, threads = [], {}
+
+        def life(act, go):
+            self.here.go = go
+            go.acquire()
+            try:
+                act()
+            except BaseException as error:
+                raised.append(error)
+            del threads[threading.current_thread()]
+            self.back.release()
+
+        for act in acts:
+            go = threading.Semaphore(0)
+            thread = threading.Thread(target=life, args=(act, go))
+            threads[thread] = go
+            thread.start()
+        current, everyone = None, list(threads)
+        patience = self.chance.choice([0.1, 0.3, 0.6])
+        while threads:
+            if current not in threads or self.chance.random() < patience:
+                current = self.chance.choice([thread for thread in everyone if thread in threads])
+            threads[current].release()
+            self.back.acquire()
+        for thread in everyone:
+            thread.join()
+        if raised:
+            raise raised[0]
+
+
+@pytest.fixture
+def scheduled(monkeypatch):
+    """A function that makes the file system's calls ask a scheduler first."""
+    now = []
+
+    def asking(real):
+        def call(*args, **kwargs):
+            if now:
+                now[-1].ask()
+            return real(*args, **kwargs)
+
+        return call
+
+    for name in CALLS:
+        monkeypatch.setattr(os, name, asking(getattr(os, name)))
+    monkeypatch.setattr(claims, "open", asking(builtins.open), raising=False)
+    return now
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_no_order_of_events_lets_two_inside(tmp_path, scheduled, monkeypatch, links):
+    if not links:  # a file system without hard links: O_EXCL decides
+
+        def refuse(*_):
+            raise OSError(claims.errno.EPERM, "no hard links")
+
+        monkeypatch.setattr(os, "link", refuse)
+    entered = taken_over = 0
+    for seed in range(400):
+        folder, chance, inside = tmp_path / str(seed), random.Random(seed), []
+        for _ in range(chance.choice([0, 1, 1, 2])):
+            assert Hold(folder).take()  # and dies at once: its object is gone
+        dead = len(claims.chain(folder))
+        scheduler = Scheduler(seed)
+
+        def life(folder=folder, scheduler=scheduler, inside=inside, dies=None):
+            nonlocal entered, taken_over
+            hold = Hold(folder)
+            if hold.take():
+                assert not inside, "two are inside"
+                inside.append(hold.token)
+                taken_over += os.path.basename(hold.path) != "claim"
+                entered += 1
+                scheduler.ask()
+                assert hold.mine()
+                inside.clear()
+                if not dies:
+                    hold.release()
+
+        def lives(life=life, plan=[chance.random() < 0.3 for _ in range(2)]):  # noqa: B006
+            for dies in plan:
+                life(dies=dies)
+
+        scheduled.append(scheduler)
+        scheduler.run([lives] * 3)
+        scheduled.pop()
+        last = Hold(folder)
+        assert last.take(), (seed, dead)  # whoever died, it is free in the end
+        last.release()
+    assert entered > 800 and taken_over > 200
