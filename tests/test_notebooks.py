@@ -36,8 +36,8 @@ def complaints(nb):
     title = nb.cells[0].source.splitlines()[0] if nb.cells and nb.cells[0].source else ""
     if nb.cells[0].cell_type != "markdown" or not title.startswith("# ") or not title.rstrip().endswith("?"):
         yield "it does not begin with a heading that is a question"
-    if not nb.cells[-1].source.startswith("answer(") or nb.cells[-1].cell_type != "code":
-        yield "its last cell does not call answer("
+    if nb.cells[-1].cell_type != "code" or not ends_in_answer(nb.cells[-1].source):
+        yield "its last cell does not end in answer(...)"
     for cell in codes:
         yield from code_complaints(cell)
         if reference and cell.execution_count is None:
@@ -50,6 +50,15 @@ def complaints(nb):
     yield from (
         parameter_complaints(nb, tagged[0]) if len(tagged) == 1 else ["not exactly one parameters cell"]
     )
+
+
+def ends_in_answer(source):
+    """Whether the last statement is a call of answer."""
+    try:
+        last = ast.parse(source).body[-1]
+    except (SyntaxError, IndexError):
+        return False
+    return isinstance(last, ast.Expr) and ast.unparse(last).startswith("answer(")
 
 
 def code_complaints(cell):
@@ -127,7 +136,7 @@ FAULTS = {
     "metadata.widgets": lambda nb: nb.metadata.update(widgets={}),
     "metadata of a cell": lambda nb: nb.cells[1].metadata.update(execution={}),
     "a question": lambda nb: nb.cells[0].update(source="# It is so"),
-    "does not call answer": lambda nb: nb.cells.append(v4.new_code_cell("1")),
+    "does not end in answer": lambda nb: nb.cells.append(v4.new_code_cell("1")),
     "exactly one parameters": lambda nb: nb.cells[1].metadata.update(tags=[]),
     "without a type": lambda nb: nb.cells[1].update(source="n = 1  # how many"),
     "without a comment": lambda nb: nb.cells[1].update(source="n: int = 1\nm: str = '#'"),

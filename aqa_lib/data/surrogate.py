@@ -13,7 +13,8 @@ post-ReLU I3D features. `AssessmentSet.truth` carries what was planted:
 What the defaults rest on. Fitted to marginals of the public MTL-AQA annotations: level and noise of awards
 (judge = het = 1), 15 competitions and their share of the variance of awards, difficulty and score (ev_skill,
 tilt), the spread of difficulty, how often each dive is done (popularity). execution, nuisance and fast are
-set so that a ridge regression on mean-pooled features ranks about as well as frozen I3D does in print.
+set so that a ridge regression on mean-pooled features ranks about as well as frozen I3D does in print, at
+every size: it reaches about .4, .6 and .7 on `quick` with 10, 40 and 100 % of the labels.
 Nothing published fixes rho, skill, worst and venue: they are plain middling values, to be swept. No default
 was chosen for what it does to a comparison of methods.
 
@@ -33,10 +34,10 @@ from aqa_lib.data import dives
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.errors import UserError, check_type, choose
 
-SIZES = {
-    "quick": {"n_train": 240, "n_test": 120, "T": 10, "D": 64},
-    "small": {"n_train": 480, "n_test": 160, "T": 10, "D": 256},
-    "paper": {"n_train": 1059, "n_test": 353, "T": 10, "D": 1024},
+SIZES = {  # few features see less of everything; execution makes up for it, see above
+    "quick": {"n_train": 240, "n_test": 120, "T": 10, "D": 64, "execution": 3.0},
+    "small": {"n_train": 480, "n_test": 160, "T": 10, "D": 256, "execution": 1.0},
+    "paper": {"n_train": 1059, "n_test": 353, "T": 10, "D": 1024, "execution": 1.0},
 }
 
 
@@ -48,7 +49,7 @@ class Knob(NamedTuple):
 
 
 KNOBS = {
-    "size": Knob("quick", tuple(SIZES), None, "sets n_train, n_test, T and D where they are not given"),
+    "size": Knob("quick", tuple(SIZES), None, "sets n_train, n_test, T, D and execution where they are not given"),
     "seed": Knob(0, 0, 2**63 - 1, "seed of everything that is drawn"),
     "n_train": Knob(None, 6, 10**6, "number of training items, labelled and not"),
     "n_test": Knob(None, 2, 10**6, "number of test items"),
@@ -65,7 +66,7 @@ KNOBS = {
     "tilt": Knob(1.0, 0.0, 3.0, "how much stronger fields choose harder dives"),
     "judge": Knob(1.0, 0.0, 20.0, "noise of the judges, 1 = as in MTL-AQA; 0 = they agree"),
     "het": Knob(1.0, 0.0, 20.0, "extra noise for middling dives, 1 = as in MTL-AQA; 0 = alike for all"),
-    "execution": Knob(1.0, 0.0, 20.0, "how visible execution is in the features"),
+    "execution": Knob(None, 0.0, 20.0, "how visible execution is in the features"),
     "nuisance": Knob(1.0, 0.0, 20.0, "strength of camera, venue and body, constant in a video"),
     "venue": Knob(0.5, 0.0, 1.0, "share of the competition in the variance of the nuisance"),
     "fast": Knob(1.0, 0.0, 20.0, "strength of the nuisance that changes from segment to segment"),

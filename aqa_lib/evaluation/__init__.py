@@ -8,6 +8,7 @@ from aqa_lib.evaluation.statistics import (
     holm,
     mean_interval,
     paired_interval,
+    rows_differ,
 )
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "paired_interval",
     "pairwise_accuracy",
     "relative_l2",
+    "rows_differ",
     "spearman",
     "spearman_rows",
 ]

@@ -86,3 +86,21 @@ def _values(values, level):
     if not 0 < level < 1:
         raise UserError(f"the level of an interval lies between 0 and 1, but is {level!r}")
     return values
+
+
+def rows_differ(values):
+    """p of the F test that all rows of values [rows, blocks] have one mean, blocks (draws) taken out.
+
+    Two-way analysis of variance without replication: F = MS_rows / MS_residual.
+    """
+    values = np.asarray(values, float)
+    if values.ndim != 2 or min(values.shape) < 2:
+        raise UserError(f"the F test needs at least two rows and two blocks, but got {values.shape}")
+    a, b = values.shape
+    rows, blocks, all_mean = values.mean(1), values.mean(0), values.mean()
+    residual = values - rows[:, None] - blocks[None] + all_mean
+    between = b * ((rows - all_mean) ** 2).sum() / (a - 1)
+    within = (residual**2).sum() / ((a - 1) * (b - 1))
+    if within == 0:
+        return 1.0 if between == 0 else 0.0
+    return float(stats.f.sf(between / within, a - 1, (a - 1) * (b - 1)))

@@ -33,4 +33,3 @@ def dive(features, execution, awards, title="", surrogate=True):
     figure.update_yaxes(range=[0, 10], col=3)
     figure.update_layout(height=380)
     return style(figure, title, surrogate)
-

@@ -13,7 +13,9 @@ def curves(curve, title="", surrogate=True):
     losses = [c for c in ("regression", "recovery", "alignment", "loss") if c in curve]
     for name, colour in zip(losses, PALETTE, strict=False):
         line = {"color": colour, "dash": "dot" if name == "loss" else "solid"}
-        figure.add_scatter(x=curve["step"], y=curve[name], name=name, line=line, mode="lines+markers", row=1, col=1)
+        figure.add_scatter(
+            x=curve["step"], y=curve[name], name=name, line=line, mode="lines+markers", row=1, col=1
+        )
     figure.add_scatter(
         x=curve["step"], y=curve["spearman"], name="rank correlation", mode="lines+markers", row=1, col=2,
         line={"color": BLUE}, showlegend=False)  # fmt: skip
@@ -56,7 +58,9 @@ def intervals(table, title="", metric="rank correlation", surrogate=True):
                  "arrayminus": rows["mean"] - rows["low"], "color": BLUE, "thickness": 2},
         customdata=rows["n"], hovertemplate="%{y}: %{x:.3f}, n = %{customdata}<extra></extra>")  # fmt: skip
     figure.update_xaxes(title=f"{metric} on the test videos")
-    figure.update_layout(height=140 + 46 * len(names), legend={"orientation": "h", "y": -0.35, "yanchor": "top"})
+    figure.update_layout(
+        height=140 + 46 * len(names), legend={"orientation": "h", "y": -0.35, "yanchor": "top"}
+    )
     return style(figure, title, surrogate)
 
 

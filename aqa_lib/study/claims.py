@@ -120,19 +120,21 @@ class Hold:
 
     def take(self):
         """Claim the folder; False where someone living holds it."""
-        for _ in range(1000):  # each turn but the last means that another process got on
-            os.makedirs(self.folder, exist_ok=True)
-            links = chain(self.folder)
-            if links and alive(links[-1], self.expiry):
-                return links[-1].token == self.token
-            self.path = os.path.join(self.folder, f"claim.{links[-1].token}" if links else "claim")
-            self.token = uuid.uuid4().hex
-            HELD[self.token] = self
-            pid = os.getpid()
-            owner = {"host": host(), "pid": pid, "start": process_start(pid), "time": time.time()}
+        pid = os.getpid()
+        owner = {"host": host(), "pid": pid, "start": process_start(pid), "time": time.time()}
+        for turn in range(1000):  # each turn but the last means that another process got on
             try:
+                os.makedirs(self.folder, exist_ok=True)
+                links = chain(self.folder)
+                if links and alive(links[-1], self.expiry):
+                    return links[-1].token == self.token
+                self.path = os.path.join(self.folder, f"claim.{links[-1].token}" if links else "claim")
+                self.token = uuid.uuid4().hex
+                HELD[self.token] = self
                 publish(self.path, json.dumps(owner | {"token": self.token} | self.note))
             except (FileExistsError, FileNotFoundError):  # another was faster, or took the folder away
+                if turn == 999:
+                    raise
                 continue
             if self.mine():
                 return True

@@ -139,11 +139,14 @@ def prepare_worker():
 def follow(pool, jobs, folder, force, total):
     """Submit the jobs and tell of each as it ends; yields their outcomes."""
     waiting = {pool.submit(execute, job, folder, force): job for job in jobs}
+    form = "{l_bar}{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}{postfix}]"
+    at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
     with tqdm(
-        total=total, initial=total - len(jobs), unit="notebook", disable=None, dynamic_ncols=True
+        total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True
     ) as bar:
         while waiting:
-            bar.set_postfix_str(", ".join(job.name for future, job in waiting.items() if future.running()))
+            under_way = [job.name for future, job in waiting.items() if future.running()]
+            bar.set_postfix_str(", ".join(under_way[:at_once]))
             for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:
                 job, outcome = waiting.pop(future), result(future)
                 bar.write(line(job, outcome))
