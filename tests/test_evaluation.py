@@ -24,11 +24,7 @@ from aqa_lib.evaluation import (
 values = st.lists(st.integers(-4, 4).map(float), min_size=3, max_size=30)  # few values, many ties
 
 
-@given(
-    st.integers(3, 30).flatmap(
-        lambda n: st.tuples(*[st.lists(st.integers(-3, 3), min_size=n, max_size=n)] * 2)
-    )
-)
+@given(st.integers(3, 30).flatmap(lambda n: st.tuples(*[st.lists(st.integers(-3, 3), min_size=n, max_size=n)] * 2)))
 @settings(max_examples=200, deadline=None)
 def test_spearman_is_scipys_with_ties(pair):
     a, b = (np.array(v, float) for v in pair)
@@ -112,9 +108,7 @@ def test_mean_interval_at_the_rim():
 
 def test_mean_interval_covers_at_its_level():
     rng = np.random.default_rng(3)
-    inside = [
-        low < 0 < high for _, low, high in (mean_interval(rng.standard_normal(5), 0.9) for _ in range(2000))
-    ]
+    inside = [low < 0 < high for _, low, high in (mean_interval(rng.standard_normal(5), 0.9) for _ in range(2000))]
     assert stats.binomtest(sum(inside), 2000, 0.9).pvalue > 1e-3
 
 

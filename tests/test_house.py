@@ -59,9 +59,7 @@ def wrong_imports(package):
             continue
         for name in imports(path, package):
             parts = name.split(".")
-            upwards = (
-                parts[0] == "aqa_lib" and parts[1] in ROOMS and ROOMS.index(parts[1]) < ROOMS.index(room)
-            )
+            upwards = parts[0] == "aqa_lib" and parts[1] in ROOMS and ROOMS.index(parts[1]) < ROOMS.index(room)
             never = any(f"{name}.".startswith(f"{other}.") for other in NEVER.get(room, ()))
             if upwards or never:
                 yield str(path.relative_to(package)), name
@@ -69,11 +67,7 @@ def wrong_imports(package):
 
 def test_a_room_imports_only_from_rooms_below_it(repository):
     package = repository / "aqa_lib"
-    rooms = {
-        p.name.removesuffix(".py")
-        for p in package.iterdir()
-        if p.suffix == ".py" or (p / "__init__.py").exists()
-    }
+    rooms = {p.name.removesuffix(".py") for p in package.iterdir() if p.suffix == ".py" or (p / "__init__.py").exists()}
     assert rooms - {"__init__"} <= set(ROOMS)
     assert list(wrong_imports(package)) == []
 
@@ -113,9 +107,7 @@ def project(repository):
 def pins(repository):
     lines = (repository / "constraints.txt").read_text().splitlines()
     lines = [line for line in lines if line and not line.startswith("#")]
-    assert all(
-        re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line) for line in lines
-    )  # no path, no local suffix
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+==[0-9][0-9A-Za-z.]*", line) for line in lines)  # no path, no local suffix
     found = {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
     assert len(found) == len(lines)
     return found
@@ -150,9 +142,7 @@ def test_what_the_declared_ones_need_is_pinned_too(project, pins):
             continue
         assert name in pins or name in ("setuptools", "pip"), name
         for need in map(Requirement, needs):
-            if need.marker is None or any(
-                need.marker.evaluate({"extra": e}) for e in ("", *requirement.extras)
-            ):
+            if need.marker is None or any(need.marker.evaluate({"extra": e}) for e in ("", *requirement.extras)):
                 todo.append(need)
 
 

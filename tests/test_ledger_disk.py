@@ -12,6 +12,7 @@ import pytest
 from ledger_cases import ENV, SIZE, WORKER, at_call, check_ended, ended, forked, noted, start
 
 from aqa_lib.errors import UserError
+from aqa_lib.study.identity import code_version
 from aqa_lib.study.ledger import STATES, Ledger
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and signals")
@@ -27,6 +28,7 @@ def test_a_disk_that_fails_at_any_call_leaves_no_run_and_one_sentence(ledger, mo
     def fail():
         raise OSError(code, os.strerror(code))
 
+    code_version()  # asks git once; its calls are none of the ledger's
     refusals = 0
     for n in range(1, 100):
         ledger.folder.mkdir(exist_ok=True)
@@ -40,9 +42,7 @@ def test_a_disk_that_fails_at_any_call_leaves_no_run_and_one_sentence(ledger, mo
                 refused = str(error)
         if refused:
             refusals += 1
-            assert str(ledger.folder) in refused and (
-                "was not kept" in refused or "was not started" in refused
-            )
+            assert str(ledger.folder) in refused and ("was not kept" in refused or "was not started" in refused)
             assert ("is full" in refused) == (code != errno.EIO) and "AQA_OUTPUTS" in refused
             assert os.listdir(ledger.folder) == []  # neither a claim nor a temporary file
         check_ended(ledger, whole=not refused)

@@ -47,9 +47,7 @@ def complaints(nb):
         if not reference and (cell.outputs or cell.execution_count is not None):
             yield "outputs: run nbstripout"
     tagged = [cell for cell in codes if "parameters" in cell.metadata.get("tags", [])]
-    yield from (
-        parameter_complaints(nb, tagged[0]) if len(tagged) == 1 else ["not exactly one parameters cell"]
-    )
+    yield from (parameter_complaints(nb, tagged[0]) if len(tagged) == 1 else ["not exactly one parameters cell"])
 
 
 def ends_in_answer(source):
@@ -110,9 +108,7 @@ def test_nothing_but_notebooks_lies_in_their_folder():
 
 
 def test_nbstripout_would_change_nothing():
-    stripped = [
-        p for p in NOTEBOOKS if nbformat.read(p, 4).metadata.get("aqa", {}).get("reference") is not True
-    ]
+    stripped = [p for p in NOTEBOOKS if nbformat.read(p, 4).metadata.get("aqa", {}).get("reference") is not True]
     keys = "metadata.papermill metadata.widgets cell.metadata.papermill cell.metadata.execution"
     command = [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", "--extra-keys", keys]
     done = subprocess.run([*command, *stripped], input="", capture_output=True, text=True)
@@ -123,9 +119,7 @@ def clean():
     """A notebook without a fault."""
     first = v4.new_code_cell("n: int = 1  # how many\nx: float | None = None  # a bound")
     first.metadata["tags"] = ["parameters"]
-    nb = v4.new_notebook(
-        cells=[v4.new_markdown_cell("# Is it so?"), first, v4.new_code_cell('answer("yes")')]
-    )
+    nb = v4.new_notebook(cells=[v4.new_markdown_cell("# Is it so?"), first, v4.new_code_cell('answer("yes")')])
     nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return nb
 
@@ -196,9 +190,7 @@ def test_only_reference_notebooks_are_compared_everywhere(tmp_path, repository):
     ]
     done = subprocess.run([*command, "-rA", tmp_path], capture_output=True, text=True, cwd=tmp_path)
     verdicts = {
-        line.split("::")[0].split()[1]: line.split()[0]
-        for line in done.stdout.splitlines()
-        if "::Cell 0" in line
+        line.split("::")[0].split()[1]: line.split()[0] for line in done.stdout.splitlines() if "::Cell 0" in line
     }
     wanted = {"plain": "PASSED", "tagged": "FAILED", "wrong": "FAILED", "right": "PASSED"}
     assert verdicts == {f"{name}.ipynb": verdict for name, verdict in wanted.items()}, done.stdout

@@ -38,9 +38,7 @@ def study(house, monkeypatch):
         content = {"key": "k", "figure": False, "table": None, "seconds": 61.5, "finished": 0}
         content |= {"text": f"**Yes** {NASTY}. More."} | more
         (house.place / f"{name}.answer.json").write_text(json.dumps(content))
-        shown = v4.new_output(
-            "display_data", {"application/vnd.plotly.v1+json": json.loads(figure.to_json())}
-        )
+        shown = v4.new_output("display_data", {"application/vnd.plotly.v1+json": json.loads(figure.to_json())})
         cells = [v4.new_markdown_cell("# Is it?\n\nIt costs $x^2$." if name == "00_done" else "# Is it?")]
         cells.append(v4.new_code_cell("figure.show()", outputs=[shown]))
         nbformat.write(v4.new_notebook(cells=cells), house.place / f"{name}.ipynb")
@@ -54,14 +52,9 @@ def study(house, monkeypatch):
     }
     (house.place / "30_failed.failed.json").write_text(json.dumps(failed))
     names = ["00_done", "10_real", "20_old", "30_failed", "40_missing"]
-    entries = [
-        {"name": n, "notebook": n, "question": f"Is {n} so?", "key": "k", "parameters": {"n": 1}}
-        for n in names
-    ]
+    entries = [{"name": n, "notebook": n, "question": f"Is {n} so?", "key": "k", "parameters": {"n": 1}} for n in names]
     command = "aqa study configs/study.yaml"
-    (house.place / "study.json").write_text(
-        json.dumps({"study": "try", "command": command, "notebooks": entries})
-    )
+    (house.place / "study.json").write_text(json.dumps({"study": "try", "command": command, "notebooks": entries}))
     return house
 
 
@@ -127,18 +120,14 @@ def test_the_page_is_whole_without_a_network(study):
     assert "../plotly.min.js" in [a.get("src") for _, a in notebook.tags]
     assert "Plotly.newPlot(" in (path.parent / "notebooks" / "10_real.html").read_text()
     # formulas are set by MathJax, which only a notebook that has some asks for
-    assert any(
-        "mathjax" in (a.get("src") or "") for _, a in Page(path.parent / "notebooks/00_done.html").tags
-    )
+    assert any("mathjax" in (a.get("src") or "") for _, a in Page(path.parent / "notebooks/00_done.html").tags)
 
 
 def test_words_and_figures_are_shown_and_not_obeyed(study):
     path = report.build("try")
     for file in (path, path.parent / "notebooks" / "00_done.html"):
         assert "<script>alert" not in file.read_text()
-    data = re.search(
-        r'<script type="application/json" id="figure-00_done">(.*?)</script>', path.read_text(), re.S
-    )
+    data = re.search(r'<script type="application/json" id="figure-00_done">(.*?)</script>', path.read_text(), re.S)
     assert json.loads(data.group(1))["data"][0]["x"] == ["ridge", NASTY]  # still the same figure
 
 
@@ -157,8 +146,7 @@ def test_only_what_is_older_is_made_again(study, monkeypatch):
 def test_the_ledger_is_counted(study):
     ledger = Ledger(study.folder / "outputs" / "try")
     specs = [
-        {"method": "m", "data": {"name": "d"}, "split": "official", "settings": {"seed": seed}}
-        for seed in (1, 2, 3)
+        {"method": "m", "data": {"name": "d"}, "split": "official", "settings": {"seed": seed}} for seed in (1, 2, 3)
     ]
     for spec in specs[:2]:
         empty = pd.DataFrame({"step": [1]})
@@ -174,9 +162,7 @@ def test_the_readme_gets_its_results_between_the_markers(study):
     path.write_text("before\n<!-- results:begin -->\nformer\n<!-- results:end -->\nafter\n")
     update_readme(path, "try")
     text = path.read_text()
-    assert text.startswith("before\n<!-- results:begin -->\n") and text.endswith(
-        "<!-- results:end -->\nafter\n"
-    )
+    assert text.startswith("before\n<!-- results:begin -->\n") and text.endswith("<!-- results:end -->\nafter\n")
     assert "former" not in text
     assert "| [00_done](notebooks/00_done.ipynb) | Is 00_done so? |" in text and "*(surrogate)*" in text
     assert "| (missing) |" in text and "| (failed) |" in text

@@ -20,9 +20,7 @@ def test_id_is_the_hash_of_canonical_json():
     assert run_id(same) == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-leaves = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
-)
+leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 values = st.recursive(
     leaves, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.text(), v, max_size=4), max_leaves=8
 )

@@ -104,9 +104,7 @@ def test_another_parameter_or_force_runs_again(house):
 
     def states(settings, force):
         job = read_plan(house.folder / house.config("00"), settings)[1][0]
-        return execute.execute(job, house.place, force)["state"], (
-            house.folder / f"{job.parameters['n']}.txt"
-        )
+        return execute.execute(job, house.place, force)["state"], (house.folder / f"{job.parameters['n']}.txt")
 
     assert states([], False)[0] == "done"
     assert states([], False)[0] == "already"

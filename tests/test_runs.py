@@ -33,17 +33,10 @@ def aqa(capsys, *words):
 
 def test_list_filters_sorts_and_writes_json_and_csv(study, capsys):
     out = aqa(capsys, "list")
-    assert (
-        "10 runs: 8 complete, 1 failed, 1 stale" in out
-        and "data.size=quick" in out.split("the same in all:")[1]
-    )
-    rows = json.loads(
-        aqa(capsys, "list", "--where", "method=s4aqa", "--state", "complete", "--sort=-seed", "--json")
-    )
+    assert "10 runs: 8 complete, 1 failed, 1 stale" in out and "data.size=quick" in out.split("the same in all:")[1]
+    rows = json.loads(aqa(capsys, "list", "--where", "method=s4aqa", "--state", "complete", "--sort=-seed", "--json"))
     assert [row["seed"] for row in rows] == [3, 2, 1, 0] and rows[0]["spearman"] == 0.79
-    out = aqa(
-        capsys, "list", "--where", "seed=2.0", "--where", "lambda1=0.50", "--columns", "seed,method", "--csv"
-    )
+    out = aqa(capsys, "list", "--where", "seed=2.0", "--where", "lambda1=0.50", "--columns", "seed,method", "--csv")
     assert out == "seed,method\n2,s4aqa\n"
     assert "the loss is NaN" in aqa(capsys, "list", "--study", "explore", "--state", "failed")
     assert "no run in" in aqa(capsys, "list", "--state", "running")

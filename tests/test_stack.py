@@ -199,13 +199,16 @@ def fill(layer, seed=0):
 @pytest.mark.parametrize("copies", ["none", "whole", "masked", "both"])
 def test_temporal_convolution_and_its_gradients(copies):
     torch.manual_seed(1)
-    K, S, T, B, C, O = 2, 2, 5, 3, 4, 6
-    conv = fill(layers.TemporalConv(runs=K, inputs=C, outputs=O))
+    K, S, T, B, C = 2, 2, 5, 3, 4
+    conv = fill(layers.TemporalConv(runs=K, inputs=C, outputs=6))
     h = torch.randn(K, S, T, B, C, dtype=torch.float64, requires_grad=True)
     keep = (torch.rand(K, T, B) > 0.4).double()
     keeps = {"none": (), "whole": [None], "masked": [keep], "both": [None, keep]}[copies]
     y = conv(h, keeps)
-    inputs = [h[:, 0], *([h[:, 1]] if not keeps else [h[:, 1] if k is None else h[:, 1] * k[..., None] for k in keeps])]
+    inputs = [
+        h[:, 0],
+        *([h[:, 1]] if not keeps else [h[:, 1] if k is None else h[:, 1] * k[..., None] for k in keeps]),
+    ]
     expected = torch.stack([
         torch.stack([
             nn.functional.conv1d(x[k].permute(1, 2, 0), conv.weight[k].permute(2, 1, 0), padding=1).permute(2, 0, 1)
@@ -302,7 +305,10 @@ def small(**kw):
 
 def test_train_gives_a_lone_run_and_a_stacked_one_the_same_result():
     data = noise_set()
-    runs = [small(seed=i, draw=i) for i in range(3)] + [small(seed=0, steps=25), small(recover=False, align=False)]
+    runs = [small(seed=i, draw=i) for i in range(3)] + [
+        small(seed=0, steps=25),
+        small(recover=False, align=False),
+    ]
     together = train("s4aqa", data, official(data), runs)
     for k, run in enumerate(runs):
         (alone,) = train("s4aqa", data, official(data), [run])
@@ -327,7 +333,10 @@ def test_a_diverging_run_leaves_alone_and_says_why():
 
 def test_patience_stops_a_run_and_only_that():
     data = noise_set(120)
-    runs = [small(fraction=0.6, validation=0.3, patience=1, lr=0.5, steps=100), small(fraction=0.6, steps=100)]
+    runs = [
+        small(fraction=0.6, validation=0.3, patience=1, lr=0.5, steps=100),
+        small(fraction=0.6, steps=100),
+    ]
     hasty, patient = train("s4aqa", data, official(data), runs)
     assert hasty.metrics["steps_taken"] < 100 == patient.metrics["steps_taken"]
     errors = hasty.curve["validation_mse"].to_numpy()

@@ -33,9 +33,7 @@ def test_sizes(size, shape):
     s = world(size=size)
     assert s.features.shape == shape and s.features.dtype == np.float32
     split = official(s)
-    assert len(split.train) == surrogate.SIZES[size]["n_train"] and len(split.test) == shape[0] - len(
-        split.train
-    )
+    assert len(split.train) == surrogate.SIZES[size]["n_train"] and len(split.test) == shape[0] - len(split.train)
     assert s.surrogate and s.meta["knobs"] == resolve("surrogate", {"size": size})
     assert s.truth["execution"].shape == shape[:2] and s.truth["nuisance"].shape[0] == len(s)
     assert all(len(v) == len(s) for k, v in s.truth.items() if k != "stage")
@@ -140,9 +138,7 @@ def test_marginals_are_those_of_the_annotated_dives():
     assert mean(lambda s: between(s.scores, s.groups)) == pytest.approx(0.417, abs=0.1)
     assert mean(lambda s: between(s.judges.mean(axis=1), s.groups)) == pytest.approx(0.166, abs=0.06)
     # two panels of three judges agree at .974, one judge ranks the final scores at .976-.981
-    assert mean(lambda s: spearman(s.judges[:, 0] * s.difficulty, s.scores)) == pytest.approx(
-        0.978, abs=0.006
-    )
+    assert mean(lambda s: spearman(s.judges[:, 0] * s.difficulty, s.scores)) == pytest.approx(0.978, abs=0.006)
 
 
 def test_judges_disagree_most_over_middling_dives():
@@ -210,9 +206,7 @@ def test_execution_can_be_made_invisible():
         split = official(s)
         a = np.hstack([x, np.ones((len(x), 1))])
         gram = a[split.train].T @ a[split.train] + np.eye(a.shape[1])
-        return spearman(
-            a[split.test] @ np.linalg.solve(gram, a[split.train].T @ q[split.train]), q[split.test]
-        )
+        return spearman(a[split.test] @ np.linalg.solve(gram, a[split.train].T @ q[split.train]), q[split.test])
 
     assert abs(read(hidden)) < 4 / np.sqrt(160) and read(seen) > 0.85
 
@@ -399,7 +393,5 @@ def test_figures_show_their_arrays_and_say_surrogate():
 
 
 def test_stage_correlations_by_hand():
-    execution = np.array(
-        [[1.0, 2, -1], [2, 4, -2], [3, 6, -3.0]]
-    )  # stages 1 and 2 agree, 3 is their opposite
+    execution = np.array([[1.0, 2, -1], [2, 4, -2], [3, 6, -3.0]])  # stages 1 and 2 agree, 3 is their opposite
     np.testing.assert_allclose(figures.stage_correlations(execution), [1, 0, -1], atol=1e-12)

@@ -40,9 +40,7 @@ def leak_free(data):
     groups, the one is taken of which some beginning comes nearest to that share.
     """
     if data.groups is None:
-        raise UserError(
-            f"data set {data.name!r} has no groups for a leak-free split: fill in its field groups"
-        )
+        raise UserError(f"data set {data.name!r} has no groups for a leak-free split: fill in its field groups")
     groups, sizes = np.unique(data.groups, return_counts=True)
     if len(groups) < 2:
         raise UserError(f"data set {data.name!r} has one group only; a leak-free split needs at least two")

@@ -68,7 +68,5 @@ def pairwise_accuracy(scores, pairs):
 def _vectors(predicted, true):
     predicted, true = np.asarray(predicted, float), np.asarray(true, float)
     if predicted.ndim != 1 or predicted.shape != true.shape or len(true) == 0:
-        raise UserError(
-            f"predictions {predicted.shape} and true scores {true.shape} must be vectors of one length"
-        )
+        raise UserError(f"predictions {predicted.shape} and true scores {true.shape} must be vectors of one length")
     return predicted, true

@@ -11,8 +11,12 @@ def dive(features, execution, awards, title="", surrogate=True):
     """features [T,D], execution [T] (negative = error), awards [J] of which the middle three count."""
     T = len(features)
     figure = make_subplots(
-        rows=1, cols=3, column_widths=[0.42, 0.32, 0.26], horizontal_spacing=0.09,
-        subplot_titles=["segment features (what a method sees)", "execution (planted)", "judges"])  # fmt: skip
+        rows=1,
+        cols=3,
+        column_widths=[0.42, 0.32, 0.26],
+        horizontal_spacing=0.09,
+        subplot_titles=["segment features (what a method sees)", "execution (planted)", "judges"],
+    )
     order = np.argsort(features.mean(0))[::-1]  # the busiest features first
     segments = np.arange(1, T + 1)
     heat = go.Heatmap(z=features[:, order].T, x=segments, colorscale="Cividis", showscale=False)

@@ -13,12 +13,17 @@ def curves(curve, title="", surrogate=True):
     losses = [c for c in ("regression", "recovery", "alignment", "loss") if c in curve]
     for name, colour in zip(losses, PALETTE, strict=False):
         line = {"color": colour, "dash": "dot" if name == "loss" else "solid"}
-        figure.add_scatter(
-            x=curve["step"], y=curve[name], name=name, line=line, mode="lines+markers", row=1, col=1
-        )
+        figure.add_scatter(x=curve["step"], y=curve[name], name=name, line=line, mode="lines+markers", row=1, col=1)
     figure.add_scatter(
-        x=curve["step"], y=curve["spearman"], name="rank correlation", mode="lines+markers", row=1, col=2,
-        line={"color": BLUE}, showlegend=False)  # fmt: skip
+        x=curve["step"],
+        y=curve["spearman"],
+        name="rank correlation",
+        mode="lines+markers",
+        row=1,
+        col=2,
+        line={"color": BLUE},
+        showlegend=False,
+    )
     figure.update_xaxes(title="step")
     figure.update_yaxes(type="log", row=1, col=1)
     figure.update_yaxes(title="rank correlation", row=1, col=2)
@@ -32,12 +37,21 @@ def scatter(true, predicted, title="", marked=None, names=None, surrogate=True):
     figure = go.Figure()
     figure.add_scatter(x=span, y=span, mode="lines", line={"color": "#8a909c", "dash": "dot"}, name="exact")
     figure.add_scatter(
-        x=true, y=predicted, mode="markers", marker={"color": faded(BLUE, 0.55), "size": 7}, name="test videos",
-        text=names)  # fmt: skip
+        x=true,
+        y=predicted,
+        mode="markers",
+        marker={"color": faded(BLUE, 0.55), "size": 7},
+        name="test videos",
+        text=names,
+    )
     if marked is not None:
         figure.add_scatter(
-            x=true[[marked]], y=predicted[[marked]], mode="markers", name="the dive above",
-            marker={"color": ORANGE, "size": 15, "symbol": "star"})  # fmt: skip
+            x=true[[marked]],
+            y=predicted[[marked]],
+            mode="markers",
+            name="the dive above",
+            marker={"color": ORANGE, "size": 15, "symbol": "star"},
+        )
     figure.update_xaxes(title="score of the judges")
     figure.update_yaxes(title="predicted score")
     return style(figure, title, surrogate)
@@ -49,18 +63,34 @@ def intervals(table, title="", metric="rank correlation", surrogate=True):
     names = [str(name) for name in table.index][::-1]
     rows = table.iloc[::-1]
     figure.add_scatter(
-        x=rows["mean"], y=names, mode="markers", marker={"color": faded(BLUE, 0), "size": 1}, showlegend=True,
-        name="± 1 standard deviation of runs", hoverinfo="skip",
-        error_x={"type": "data", "array": rows["sd"], "color": faded(BLUE, 0.3), "thickness": 8, "width": 0})  # fmt: skip
-    figure.add_scatter(
-        x=rows["mean"], y=names, mode="markers", marker={"color": BLUE, "size": 10}, name="mean, 95 % interval",
-        error_x={"type": "data", "symmetric": False, "array": rows["high"] - rows["mean"],
-                 "arrayminus": rows["mean"] - rows["low"], "color": BLUE, "thickness": 2},
-        customdata=rows["n"], hovertemplate="%{y}: %{x:.3f}, n = %{customdata}<extra></extra>")  # fmt: skip
-    figure.update_xaxes(title=f"{metric} on the test videos")
-    figure.update_layout(
-        height=140 + 46 * len(names), legend={"orientation": "h", "y": -0.35, "yanchor": "top"}
+        x=rows["mean"],
+        y=names,
+        mode="markers",
+        marker={"color": faded(BLUE, 0), "size": 1},
+        showlegend=True,
+        name="± 1 standard deviation of runs",
+        hoverinfo="skip",
+        error_x={"type": "data", "array": rows["sd"], "color": faded(BLUE, 0.3), "thickness": 8, "width": 0},
     )
+    figure.add_scatter(
+        x=rows["mean"],
+        y=names,
+        mode="markers",
+        marker={"color": BLUE, "size": 10},
+        name="mean, 95 % interval",
+        error_x={
+            "type": "data",
+            "symmetric": False,
+            "array": rows["high"] - rows["mean"],
+            "arrayminus": rows["mean"] - rows["low"],
+            "color": BLUE,
+            "thickness": 2,
+        },
+        customdata=rows["n"],
+        hovertemplate="%{y}: %{x:.3f}, n = %{customdata}<extra></extra>",
+    )
+    figure.update_xaxes(title=f"{metric} on the test videos")
+    figure.update_layout(height=140 + 46 * len(names), legend={"orientation": "h", "y": -0.35, "yanchor": "top"})
     return style(figure, title, surrogate)
 
 
@@ -70,9 +100,15 @@ def heat(table, x, y, value="spearman", title="", surrogate=True):
     sd = table.pivot_table(index=y, columns=x, values=value, aggfunc="std").reindex_like(mean)
     figure = go.Figure(
         go.Heatmap(
-            z=mean.to_numpy(), x=[f"{v:g}" for v in mean.columns], y=[f"{v:g}" for v in mean.index],
-            customdata=sd.to_numpy(), texttemplate="%{z:.3f}", colorbar={"title": value},
-            hovertemplate=f"{x} %{{x}}, {y} %{{y}}: mean %{{z:.3f}}, sd %{{customdata:.3f}}<extra></extra>"))  # fmt: skip
+            z=mean.to_numpy(),
+            x=[f"{v:g}" for v in mean.columns],
+            y=[f"{v:g}" for v in mean.index],
+            customdata=sd.to_numpy(),
+            texttemplate="%{z:.3f}",
+            colorbar={"title": value},
+            hovertemplate=f"{x} %{{x}}, {y} %{{y}}: mean %{{z:.3f}}, sd %{{customdata:.3f}}<extra></extra>",
+        )
+    )
     figure.update_xaxes(title=x, type="category")
     figure.update_yaxes(title=y, type="category")
     return style(figure, title, surrogate)

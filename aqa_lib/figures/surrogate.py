@@ -64,9 +64,7 @@ def judges(awards, level, sd, bins=12):
         name="root mean square of a bin",
         marker={"color": BLACK, "size": 10, "symbol": "diamond"},
     )
-    figure.add_scatter(
-        x=level[order], y=sd[order], mode="lines", name="planted", line={"color": ORANGE, "width": 3}
-    )
+    figure.add_scatter(x=level[order], y=sd[order], mode="lines", name="planted", line={"color": ORANGE, "width": 3})
     figure.update_xaxes(title="level of the awards (0-10)")
     figure.update_yaxes(title="standard deviation of a judge (points)", rangemode="tozero")
     return style(figure, "How much judges disagree")

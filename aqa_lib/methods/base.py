@@ -46,7 +46,9 @@ LOOP = {  # the training loop of methods with gradients
     "weight_decay": Setting(1e-4, "L2 penalty, as torch's optimisers add it", low=0, per_run=True),
     "momentum": Setting(0.0, "momentum of SGD", 0, 1),
     "validation": Setting(0.0, "share of the labelled videos held out to watch", 0, 0.9, per_run=True),
-    "patience": Setting(0, "evaluations without a better validation error before a stop (0: never)", low=0, per_run=True),
+    "patience": Setting(
+        0, "evaluations without a better validation error before a stop (0: never)", low=0, per_run=True
+    ),
     "precision": Setting("fp32", "of matrix products", choices=("fp32", "tf32", "bf16")),
 }
 

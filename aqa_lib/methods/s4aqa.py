@@ -14,8 +14,6 @@ labelled; gradient reversal coefficient 1; 32 + 32 videos a step. The paper's va
 recover = align = False, AA+RDA is align alone, AA+MSFR is recover alone.
 """
 
-import torch
-
 from aqa_lib import losses
 from aqa_lib.errors import UserError
 from aqa_lib.methods.base import Method, Setting

@@ -306,9 +306,9 @@ class Attention(RunLayer):
         self.fan_in = inputs
 
     def forward(self, x):
-        K, B, I, C = x.shape
-        hidden = torch.baddbmm(self.bias[:, None], x.reshape(K, B * I, C), self.weight).tanh()
-        a = (hidden * self.score[:, None]).sum(-1).view(K, B, I).softmax(-1)
+        K, B, n, C = x.shape
+        hidden = torch.baddbmm(self.bias[:, None], x.reshape(K, B * n, C), self.weight).tanh()
+        a = (hidden * self.score[:, None]).sum(-1).view(K, B, n).softmax(-1)
         return (a.unsqueeze(-1) * x).sum(2), a
 
 

@@ -32,7 +32,8 @@ class Encoder(Model):
         super().__init__()
         sizes = [inputs, *widths]
         self.convs = torch.nn.ModuleList(
-            TemporalConv(runs=runs, inputs=a, outputs=b, precision=precision) for a, b in zip(sizes[:-1], widths, strict=True)
+            TemporalConv(runs=runs, inputs=a, outputs=b, precision=precision)
+            for a, b in zip(sizes[:-1], widths, strict=True)
         )
         self.norms = torch.nn.ModuleList(NormReluDrop(runs=runs, channels=c, drop=drop) for c in widths)
 

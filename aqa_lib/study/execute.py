@@ -19,9 +19,7 @@ from aqa_lib.study.claims import Heartbeat, Hold
 from aqa_lib.study.files import read_json, write
 from aqa_lib.study.paths import outputs
 
-TURN = (
-    threading.Lock()
-)  # papermill changes the folder and the environment of the whole process: one at a time
+TURN = threading.Lock()  # papermill changes the folder and the environment of the whole process: one at a time
 START_ERRORS = (
     "Kernel died before replying",
     "Kernel didn't respond in",
@@ -150,9 +148,7 @@ def describe(error, notebook):
         text = COLOURS.sub("", "\n".join(error.traceback))
         found["traceback"] = [line.rstrip() for line in text.splitlines()][-25:]
     elif type(error).__name__ == "DeadKernelError":
-        found = {"error": "DeadKernelError: the kernel died (killed, or out of memory?)"} | last_cell(
-            notebook
-        )
+        found = {"error": "DeadKernelError: the kernel died (killed, or out of memory?)"} | last_cell(notebook)
     return found
 
 

@@ -53,9 +53,7 @@ def code_version():
     version = f"src.{digest.hexdigest()[:12]}"
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         _git(package, "ls-files", "--error-unmatch", __file__)  # not the repository of something around us
-        version = (
-            f"{_git(package, 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*')}+{version}"
-        )
+        version = f"{_git(package, 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*')}+{version}"
     return version
 
 

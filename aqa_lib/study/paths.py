@@ -48,7 +48,5 @@ def writable(folder):
             pass
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(
-            f"cannot write to {folder} ({reason}): free it, or set AQA_OUTPUTS to another folder"
-        ) from None
+        raise UserError(f"cannot write to {folder} ({reason}): free it, or set AQA_OUTPUTS to another folder") from None
     return folder

@@ -34,7 +34,7 @@ DRIVERS = {"cli.py", "__main__.py"} | {
         "readme",
         "doctor",
         "runs",
-        "bench",
+        *(f"bench/{part}" for part in ("__init__", "sizes", "step", "whole")),
         "workers",
     )
 }
@@ -192,9 +192,7 @@ def make_job(where, study, name, notebook, given, code):
     where = f"{where}, {name}"
     if not isinstance(given, dict):
         raise UserError(f"{where}: parameters takes a mapping such as {{seed: 1}}, but got {given!r}")
-    given = {
-        k: convert(where, known[choose(f"parameter of {notebook}", k, known)], v) for k, v in given.items()
-    }
+    given = {k: convert(where, known[choose(f"parameter of {notebook}", k, known)], v) for k, v in given.items()}
     if "study" in known:
         given.setdefault("study", study)
     resolved = {k: spec.default for k, spec in known.items()} | given
@@ -214,14 +212,8 @@ def read_config(path):
         config = yaml.safe_load(path.read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
-    if (
-        not isinstance(config, dict)
-        or not isinstance(config.get("notebooks"), list)
-        or not config["notebooks"]
-    ):
-        raise UserError(
-            f"{path}: a study needs `study: NAME` and a list `notebooks:` of at least one `- notebook:`"
-        )
+    if not isinstance(config, dict) or not isinstance(config.get("notebooks"), list) or not config["notebooks"]:
+        raise UserError(f"{path}: a study needs `study: NAME` and a list `notebooks:` of at least one `- notebook:`")
     for name in config:
         choose(f"key in {path}:", name, ["study", "notebooks"])
     for entry in config["notebooks"]:
@@ -253,9 +245,7 @@ def read_plan(path, settings=()):
     for entry in config["notebooks"]:
         name = check_name(f"{path}: name", entry.get("name", entry["notebook"]))
         if name in [job.name for job in jobs]:
-            raise UserError(
-                f"{path}: {name!r} stands there twice: give the second entry a `name:` of its own"
-            )
+            raise UserError(f"{path}: {name!r} stands there twice: give the second entry a `name:` of its own")
         given = entry.get("parameters") or {}
         jobs.append(make_job(str(path), config["study"], name, entry["notebook"], given, code))
     return config["study"], jobs

@@ -74,9 +74,7 @@ class Record:
         """The run in `folder`, whose metrics.json holds `found`."""
         try:
             run = read_json(folder / "run.json")
-            tables = [
-                from_csv(folder / f"{name}.csv", run["types"][name]) for name in ("curve", "predictions")
-            ]
+            tables = [from_csv(folder / f"{name}.csv", run["types"][name]) for name in ("curve", "predictions")]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"run {folder.name} in {folder.parent} was damaged after it was written ({error}): delete it "

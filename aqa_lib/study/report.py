@@ -52,9 +52,7 @@ def build(study):
         "study": study,
         "css": (TEMPLATES / "style.css").read_text(),
         "cards": cards,
-        "written": datetime.datetime.now().strftime("%-d %B %Y, %H:%M")
-        if platform.system() != "Windows"
-        else "",
+        "written": datetime.datetime.now().strftime("%-d %B %Y, %H:%M") if platform.system() != "Windows" else "",
         "seconds": duration(sum(item.get("seconds", 0) for item in cards)),
         "runs": run_counts(study),
         "folder": relative(outputs(study)),
@@ -72,9 +70,7 @@ def read_manifest(study):
     try:
         return read_json(path)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"cannot read {relative(path)} ({error}): `aqa study CONFIG` writes it again"
-        ) from None
+        raise UserError(f"cannot read {relative(path)} ({error}): `aqa study CONFIG` writes it again") from None
 
 
 def card(entry, command, folder):
@@ -97,8 +93,7 @@ def card(entry, command, folder):
 def numeric(table):
     """Which columns hold numbers, and go to the right."""
     return [
-        all(v is None or isinstance(v, (int, float)) for v in column)
-        for column in zip(*table["rows"], strict=True)
+        all(v is None or isinstance(v, (int, float)) for v in column) for column in zip(*table["rows"], strict=True)
     ] or [False] * len(table["columns"])
 
 
@@ -208,9 +203,7 @@ def notebook_html(path):
 
 def drawn(figure, place):
     """A plotly figure as HTML that counts on Plotly being loaded."""
-    data, layout = (
-        embed(json.dumps(figure.get(part) or empty)) for part, empty in (("data", []), ("layout", {}))
-    )
+    data, layout = (embed(json.dumps(figure.get(part) or empty)) for part, empty in (("data", []), ("layout", {})))
     options = '{"responsive": true, "displaylogo": false}'
     return f'<div id="{place}"></div><script>Plotly.newPlot("{place}", {data}, {layout}, {options})</script>'
 

@@ -38,9 +38,7 @@ def configure(parser):
     )
     add("--workers", type=int, metavar="N", help="notebooks at a time (default: one a core)")
     add("--force", action="store_true", help="run what is done, too")
-    add(
-        "--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://HOST:8786, instead of local processes"
-    )
+    add("--scheduler", metavar="ADDRESS", help="a dask scheduler, tcp://HOST:8786, instead of local processes")
 
 
 def run(args):
@@ -61,9 +59,7 @@ def run(args):
     failures = []
     if missing:
         with executor(args, len(missing)) as pool:
-            failures = [
-                o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"
-            ]
+            failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
     from aqa_lib.study.report import build  # here: it imports what a study that stops earlier does not need
 
     page = build(study)
@@ -118,9 +114,7 @@ def dask_client(address):
     try:
         from distributed import Client
     except ImportError:
-        raise UserError(
-            "--scheduler needs dask: pip install -c constraints.txt -e '.[distributed]'"
-        ) from None
+        raise UserError("--scheduler needs dask: pip install -c constraints.txt -e '.[distributed]'") from None
     try:
         return Client(address, timeout="10s")
     except (OSError, ValueError, TimeoutError) as error:
@@ -141,9 +135,7 @@ def follow(pool, jobs, folder, force, total):
     waiting = {pool.submit(execute, job, folder, force): job for job in jobs}
     form = "{l_bar}{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}{postfix}]"
     at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
-    with tqdm(
-        total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True
-    ) as bar:
+    with tqdm(total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True) as bar:
         while waiting:
             under_way = [job.name for future, job in waiting.items() if future.running()]
             bar.set_postfix_str(", ".join(under_way[:at_once]))

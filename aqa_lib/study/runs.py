@@ -25,9 +25,7 @@ def configure(parser):
         "help": "only such runs; repeatable",
     }
     chosen = {"--where": where, "--state": {"choices": STATES, "help": "only runs in this state"}}
-    form = {
-        f"--{kind}": {"action": "store_true", "help": f"print {kind.upper()}"} for kind in ("json", "csv")
-    }
+    form = {f"--{kind}": {"action": "store_true", "help": f"print {kind.upper()}"} for kind in ("json", "csv")}
 
     def verb(name, text, options):
         sub = verbs.add_parser(name, help=text, description=text, allow_abbrev=False)
@@ -64,9 +62,7 @@ def ledger_of(study):
     if not there:
         raise UserError(f"there are no runs in {base} yet: train some with `aqa study` or from a notebook")
     if study is None and len(there) > 1:
-        raise UserError(
-            f"several studies are in {base}, say which with --study (choices: {', '.join(there)})"
-        )
+        raise UserError(f"several studies are in {base}, say which with --study (choices: {', '.join(there)})")
     return Ledger(outputs(choose("study", study or there[0], there)))
 
 
@@ -167,9 +163,7 @@ def show(args):
     made = ledger.read(id).run if state == "complete" else {}
     known = {"id": id, "state": state} | {k: v for k, v in (found | made).items() if k not in HIDDEN}
     known |= {"folder": str(ledger.path(id)), "files": sorted(os.listdir(ledger.path(id)))}
-    print(
-        yaml.safe_dump(known, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110), end=""
-    )
+    print(yaml.safe_dump(known, sort_keys=False, allow_unicode=True, default_flow_style=None, width=110), end="")
     return 0
 
 

@@ -1,7 +1,7 @@
 """What notebooks call: ask for runs, get a table; what is complete is read, the rest is trained in stacks.
 
-    study = Study("explore")
-    table = study.train("s4aqa", {"name": "surrogate", "size": "quick"}, runs=grid(seed=range(3), lambda1=[1, 40]))
+study = Study("explore")
+table = study.train("s4aqa", {"name": "surrogate", "size": "quick"}, runs=grid(seed=range(3), lambda1=[1, 40]))
 """
 
 import os
@@ -20,6 +20,7 @@ from aqa_lib.study.identity import run_id
 from aqa_lib.study.ledger import Ledger
 from aqa_lib.study.paths import outputs
 from aqa_lib.study.record import COLUMNS, flat, row
+from aqa_lib.study.workers import end_with_parent
 
 WAIT = 1.0  # seconds between looks at runs that another process is training
 
@@ -104,7 +105,8 @@ class Study:
     def _share(self, workers, method, data, split, root, runs, options):
         """Other processes train shares of `runs` that differ little in length; what one leaves is done here."""
         shares = [runs[i::workers] for i in range(workers) if runs[i::workers]]
-        with ProcessPoolExecutor(len(shares), mp_context=get_context("spawn")) as pool:
+        spawn = get_context("spawn")
+        with ProcessPoolExecutor(len(shares), mp_context=spawn, initializer=end_with_parent) as pool:
             for share in shares:
                 pool.submit(work, self.name, method, data, split, share, root, options)
 

@@ -49,6 +49,12 @@ def number(value, digits=3, sign=False):
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
+def between(interval):
+    """A mean with its interval in brackets."""
+    mean, low, high = interval
+    return f"{number(mean)} [{number(low)}, {number(high)}]"
+
+
 def in_words(name, row, baseline):
     """A sentence on one row of `compare` that follows from its numbers, also where the answer is no."""
     interval = f"{number(row['difference'], sign=True)} [{number(row['difference low'], sign=True)}, "

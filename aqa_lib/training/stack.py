@@ -100,7 +100,9 @@ class Stack:
         self.y = torch.from_numpy(y).to(self.device, self.dtype)  # [K,N]
         B = self.runs[0]["batch"]
         self.queues = [
-            [Queue(lab.train, s["seed"], "labelled"), Queue(lab.unlabelled, s["seed"], "unlabelled")][: len(self.streams)]
+            [Queue(lab.train, s["seed"], "labelled"), Queue(lab.unlabelled, s["seed"], "unlabelled")][
+                : len(self.streams)
+            ]
             for s, lab in zip(self.runs, self.labels, strict=True)
         ]
         names = [(name, i) for name in self.places for i in range(self.method.PLACES[name])]

@@ -60,7 +60,9 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         return results
     for lab, s in zip(labels, runs, strict=True):
         if method.unlabelled(s) and not len(lab.unlabelled):
-            raise UserError(f"method {method.name}: fraction = {s['fraction']} leaves no unlabelled video to learn from")
+            raise UserError(
+                f"method {method.name}: fraction = {s['fraction']} leaves no unlabelled video to learn from"
+            )
     if torch.device(device).type == "cpu":
         torch.set_num_threads(1)  # two threads collapse when a core is busy; use one process a core
     for places in stacks(method, data, runs, device, at_once):
@@ -156,7 +158,10 @@ class Record:
         if self.watched:
             watched = predicted[self.watched]
             error = float(np.mean((watched - self.watched_truth) ** 2))
-            row |= {"validation_mse": error, "validation_spearman": spearman_rows(watched[None], self.watched_truth)[0]}
+            row |= {
+                "validation_mse": error,
+                "validation_spearman": spearman_rows(watched[None], self.watched_truth)[0],
+            }
             self.waited = 0 if error < self.best else self.waited + 1
             self.best = min(self.best, error)
         self.rows.append(row)
@@ -183,7 +188,10 @@ class Record:
 
 def measures(predicted, true):
     """Rank correlation and relative L2 (x 100) on the test items."""
-    return {"spearman": float(spearman_rows(predicted[None], true)[0]), "relative_l2": relative_l2(predicted, true)}
+    return {
+        "spearman": float(spearman_rows(predicted[None], true)[0]),
+        "relative_l2": relative_l2(predicted, true),
+    }
 
 
 def _fit(method, data, split, settings, labels):

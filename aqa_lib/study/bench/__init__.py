@@ -1,0 +1,105 @@
+"""`aqa bench`: what a stack of runs saves, as ratios measured in one process, and what bfloat16 costs.
+
+    aqa bench grid        (a) data loaders, (b) tensors in memory, (c) the stack with K runs; whole grids
+    aqa bench precision   rank correlation of fp32 against bf16 products over seeds, paired
+
+The variants take turns, round after round, and what counts is processor time on one thread: the median over
+rounds of the ratio within a round says what a busy machine's clock does not. On a GPU the clock is the wall's,
+after the device has finished. (a) and (b) are the ordinary modules of tests/oracle.py, so this needs a checkout.
+"""
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+
+from aqa_lib.errors import UserError
+from aqa_lib.study.bench.sizes import SIZES, markdown, where
+from aqa_lib.study.files import write
+from aqa_lib.study.paths import outputs
+
+
+def configure(parser):
+    parser.add_argument("what", choices=["grid", "precision"], help="which measurement")
+    parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="which sizes")
+    parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--no-end-to-end", action="store_true", help="leave out the whole grids")
+    parser.add_argument("--seeds", type=int, default=10, help="precision: paired seeds")
+    parser.add_argument("--steps", type=int, default=600, help="precision: steps of each run")
+
+
+def run(args):
+    if args.rounds < 1 or args.seeds < 2:
+        raise UserError("aqa bench: --rounds takes at least 1 and --seeds at least 2")
+    report = precision(args) if args.what == "precision" else grid(args)
+    text = "\n".join(report.lines)
+    print(text)
+    folder = outputs("bench")
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / f"{args.what}.json", json.dumps(report.numbers, indent=1))
+    write(folder / f"{args.what}.md", text + "\n")
+
+
+def grid(args):
+    """The table of one step, memory, and the whole grid end to end."""
+    import torch
+
+    from aqa_lib.study.bench.step import measure
+    from aqa_lib.study.bench.whole import end_to_end, memory, sentences
+
+    torch.set_num_threads(1)
+    rows = []
+    for size in args.sizes:
+        rows += measure(size, args)
+    table = pd.DataFrame(rows)
+    lines = [
+        f"One step of S4AQA, {where(args.device)}.",
+        f"Medians of {args.rounds} rounds.",
+        "",
+        markdown(table),
+    ]
+    numbers = {"step": rows, "device": where(args.device)}
+    if args.device == "cpu" and "paper" in args.sizes:
+        numbers["megabytes"] = memory()
+        lines += ["", f"Memory of one more run in a stack at paper size: {numbers['megabytes']:.0f} MB."]
+    if args.device == "cpu" and not args.no_end_to_end:
+        numbers["grid"] = end_to_end()
+        lines += ["", *sentences(numbers["grid"])]
+    if args.device != "cpu":
+        lines += ["", *projection(rows)]
+    return SimpleNamespace(lines=lines, numbers=numbers)
+
+
+def projection(rows):
+    """Minutes for 2,000 runs of 1,000 epochs of 15 steps at paper size, from the largest stack."""
+    paper = [r for r in rows if r["size"] == "paper" and r["variant"].startswith("(c) K = 64")]
+    return [
+        f"2,000 runs of 1,000 epochs (15 steps each), computed from {r['variant'][4:]}: "
+        f"{2000 * 1000 * 15 * r['us a model-step'] / 6e7:.0f} minutes."
+        for r in paper
+    ]
+
+
+def precision(args):
+    """Rank correlation with bf16 products against fp32, the same seeds and draws, on the surrogate."""
+    from aqa_lib.data import load
+    from aqa_lib.data.splits import official
+    from aqa_lib.evaluation import paired_interval
+    from aqa_lib.training import train
+
+    data = load("surrogate", size="small")
+    runs = [{"seed": i, "draw": i, "fraction": 0.2, "steps": args.steps} for i in range(args.seeds)]
+    rho = {}
+    for kind in ("fp32", "bf16"):
+        results = train("s4aqa", data, official(data), [{**r, "precision": kind} for r in runs], device=args.device)
+        rho[kind] = [r.metrics["spearman"] for r in results]
+    difference = paired_interval(rho["bf16"], rho["fp32"])
+    lines = [
+        f"Rank correlation of S4AQA with bf16 products less fp32, {args.seeds} paired seeds, surrogate 'small', "
+        f"{args.steps} steps, {where(args.device)}: {difference.mean:+.4f} "
+        f"[{difference.low:+.4f}, {difference.high:+.4f}] (95 %), p = {difference.p:.2f} (Wilcoxon); "
+        f"fp32 mean {np.mean(rho['fp32']):.3f}."
+    ]
+    return SimpleNamespace(lines=lines, numbers={**rho, "difference": difference._asdict()})
