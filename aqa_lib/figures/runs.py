@@ -25,7 +25,7 @@ def curves(curve, title="", surrogate=True):
         showlegend=False,
     )
     figure.update_xaxes(title="step")
-    figure.update_yaxes(type="log", row=1, col=1)
+    figure.update_yaxes(type="log", dtick="D2", row=1, col=1)
     figure.update_yaxes(title="rank correlation", row=1, col=2)
     return style(figure, title, surrogate)
 
@@ -105,6 +105,7 @@ def heat(table, x, y, value="spearman", title="", surrogate=True):
             y=[f"{v:g}" for v in mean.index],
             customdata=sd.to_numpy(),
             texttemplate="%{z:.3f}",
+            colorscale="Cividis",
             colorbar={"title": value},
             hovertemplate=f"{x} %{{x}}, {y} %{{y}}: mean %{{z:.3f}}, sd %{{customdata:.3f}}<extra></extra>",
         )

@@ -51,7 +51,7 @@ def measure(size, args):
     peak = matmul_rate(device)
     flops = flops_of(z)
     rows = []
-    for name, (_, K, kind) in variants.items():
+    for name, (_, _, kind) in variants.items():
         took = statistics.median(seconds[name])
         row = {"size": size, "variant": name, "us a model-step": round(took * 1e6)}
         for letter, peer in (("b", "(b) in memory"), ("a", "(a) data loaders")):
