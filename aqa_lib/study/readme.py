@@ -6,18 +6,22 @@ from aqa_lib.study.files import write
 from aqa_lib.study.plan import first_sentence
 from aqa_lib.study.report import card, read_manifest, shown
 
-BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
-
 
 def update_readme(path, study):
     """Replace what stands between the two markers of the README by the results of the study."""
-    text = path.read_text() if path.exists() else ""
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise UserError(f"{path}: the results go between the lines {BEGIN} and {END}, each there once")
-    head, rest = text.split(BEGIN)
     manifest = read_manifest(study)
     cards = [card(entry, manifest["command"], place(study)) for entry in manifest["notebooks"]]
-    write(path, f"{head}{BEGIN}\n{results(cards, manifest)}\n{END}{rest.split(END)[1]}")
+    put(path, "results", results(cards, manifest))
+
+
+def put(path, what, lines):
+    """Replace what stands between the lines <!-- WHAT:begin --> and <!-- WHAT:end --> of a page."""
+    begin, end = f"<!-- {what}:begin -->", f"<!-- {what}:end -->"
+    text = path.read_text() if path.exists() else ""
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise UserError(f"{path}: the {what} goes between the lines {begin} and {end}, each there once")
+    head, rest = text.split(begin)
+    write(path, f"{head}{begin}\n{lines}\n{end}{rest.split(end)[1]}")
 
 
 def results(cards, manifest):

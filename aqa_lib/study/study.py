@@ -19,6 +19,7 @@ from aqa_lib.study.claims import Heartbeat
 from aqa_lib.study.identity import run_id
 from aqa_lib.study.ledger import Ledger
 from aqa_lib.study.paths import outputs
+from aqa_lib.study.paths import root as study_root
 from aqa_lib.study.record import COLUMNS, flat, row
 from aqa_lib.study.workers import end_with_parent
 
@@ -58,9 +59,11 @@ class Study:
 
         A run that is complete is read; one that another process is training is waited for; the others are
         trained here, each written the moment it ends. A run that failed is trained again only with `retry`.
+        A relative `root` is one from the study's folder.
         `workers` processes share the stacks (on a CPU: one a core, since each uses one thread).
         """
         data = {"name": data} if isinstance(data, str) else dict(data)
+        root = None if root is None else str(study_root() / root)  # an absolute one stays as it is
         splits.get(split)
         specs = {run_id(s): s for s in (self.spec(method, data, split, run, root) for run in runs)}
         order = [run_id(self.spec(method, data, split, run, root)) for run in runs]

@@ -17,7 +17,8 @@ import pandas as pd
 from aqa_lib.errors import UserError
 from aqa_lib.study.bench.sizes import SIZES, markdown, where
 from aqa_lib.study.files import write
-from aqa_lib.study.paths import outputs
+from aqa_lib.study.paths import outputs, root
+from aqa_lib.study.readme import put
 
 
 def configure(parser):
@@ -26,6 +27,7 @@ def configure(parser):
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--no-end-to-end", action="store_true", help="leave out the whole grids")
+    parser.add_argument("--readme", action="store_true", help="put the result into README.md")
     parser.add_argument("--seeds", type=int, default=10, help="precision: paired seeds")
     parser.add_argument("--steps", type=int, default=600, help="precision: steps of each run")
 
@@ -40,6 +42,8 @@ def run(args):
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / f"{args.what}.json", json.dumps(report.numbers, indent=1))
     write(folder / f"{args.what}.md", text + "\n")
+    if args.readme:
+        put(root() / "README.md", f"bench-{args.what}", f"`aqa bench {args.what}`\n\n{text}")
 
 
 def grid(args):

@@ -12,8 +12,11 @@ def measure(size, args):
     z, device = SIZES[size], args.device
     data, split, labels = noise(z), None, None
     oracle = peers()
+    import torch
+
     from aqa_lib.data.splits import official
     from aqa_lib.methods import get
+    from aqa_lib.models.layers import fast_bf16
     from aqa_lib.training.stack import Labels
 
     method, split = get("s4aqa"), official(data)
@@ -39,7 +42,8 @@ def measure(size, args):
         if kind == "bf16" and device == "cpu" and (size, K) != ("paper", 1):
             continue
         stacked = [{**s, "precision": kind} for s in runs[:K]]
-        name = f"(c) K = {K}" + ("" if kind == "fp32" else f", {kind}")
+        slow = " emulated" if kind == "bf16" and not fast_bf16(torch.device(device)) else ""
+        name = f"(c) K = {K}" + ("" if kind == "fp32" else f", {kind}{slow}")
         variants[name] = (steps_of(method, data, split, stacked, labels[:K], device), K, kind)
     for generator, _, _ in variants.values():
         advance(generator, 2, device)

@@ -21,16 +21,22 @@ GRID_SEEDS, GRID_STEPS = 3, 420  # 30 epochs of 14 steps
 
 def memory():
     """Megabytes that one more run adds to a stack at paper size: peak of K = 5 less that of K = 1, by four."""
-    code = (
-        "import resource, sys; from aqa_lib.study.bench import whole; whole.a_few_steps(int(sys.argv[1]));"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
-    )
-    unit = 1e6 if sys.platform == "darwin" else 1024.0  # bytes there, kilobytes here
-    peak = {}
+    code = "import sys; from aqa_lib.study.bench import whole; whole.a_few_steps(int(sys.argv[1])); print(whole.peak())"
+    peaks = []
     for K in (1, 5):
         done = subprocess.run([sys.executable, "-c", code, str(K)], capture_output=True, text=True, check=True)
-        peak[K] = float(done.stdout.split()[-1]) / unit
-    return (peak[5] - peak[1]) / 4
+        peaks.append(float(done.stdout.split()[-1]))
+    return (peaks[1] - peaks[0]) / 4
+
+
+def peak():
+    """This process's largest resident memory so far, in megabytes."""
+    if Path("/proc/self/status").exists():  # getrusage counts the parent's memory from before exec there
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1024)
 
 
 def a_few_steps(K):

@@ -1,0 +1,143 @@
+"""What holds for every method, found by its file; and the losses against arithmetic done by hand."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from aqa_lib import data as data_sets
+from aqa_lib import losses, methods
+from aqa_lib.data.splits import official
+from aqa_lib.errors import UserError
+from aqa_lib.training import train
+from aqa_lib.training.stack import Labels
+
+EASY = {"n_train": 160, "n_test": 80, "execution": 3.0, "classes": 1, "nuisance": 0.3}
+
+
+@pytest.fixture(scope="module")
+def easy():
+    return data_sets.load("surrogate", **EASY)
+
+
+def quick(name, **settings):
+    steps = {"steps": 250, "lr": 4e-3} if methods.get(name).gradient else {}
+    return {"fraction": 0.4, **steps, **settings}
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_method_says_what_it_is_and_learns_an_easy_world(name, easy):
+    method = methods.get(name)
+    first = __import__(method.__module__, fromlist=["x"]).__doc__.strip()
+    assert len(first) > 200, "the docstring opens with the source and the equation"
+    assert all(s.help for s in method.settings().values())
+    (result,) = train(name, easy, official(easy), [quick(name)])
+    assert result.complete and result.metrics["spearman"] > 0.6
+    last = result.predictions.iloc[:, -1]
+    assert result.metrics["spearman"] == pytest.approx(spearmanr(last, result.predictions["score"])[0], abs=1e-6)
+    (again,) = train(name, easy, official(easy), [quick(name)])
+    assert again.predictions.equals(result.predictions)
+
+
+@pytest.mark.parametrize("name", methods.names())
+def test_a_method_never_sees_a_score_that_was_not_drawn(name, easy):
+    """With every other score replaced, a random draw and so the predictions stay the same to the bit."""
+    split = official(easy)
+    run = quick(name, how="random", **({"steps": 5} if methods.get(name).gradient else {}))
+    kept = Labels(easy, split, methods.get(name).resolve(run)).train
+    scores = np.linspace(-900, 900, len(easy))
+    scores[kept] = easy.scores[kept]
+    other = dataclasses.replace(easy, scores=scores)
+    a, b = (train(name, d, split, [run])[0].predictions.iloc[:, -1] for d in (easy, other))
+    assert np.array_equal(a, b)
+
+
+def test_losses_by_hand():
+    """Float64, two runs: a mean over items and dimensions, never over runs."""
+    y, yhat = torch.tensor([[1.0, 2.0], [0.0, 4.0]]).double(), torch.tensor([[2.0, 0.0], [1.0, 1.0]]).double()
+    assert losses.squared_error(yhat, y).tolist() == [(1 + 4) / 2, (1 + 9) / 2]
+    v = torch.zeros(2, 2, 3).double()
+    r = torch.tensor([[[1.0, -2.0, 3.0], [0.0, 0.0, 0.0]], [[1.0, 1.0, 1.0], [-1.0, -1.0, -4.0]]]).double()
+    assert losses.recovery(r, v).tolist() == [1.0, 1.5]
+    z = [torch.tensor([[0.0, 2.0]]).double(), torch.tensor([[1.0, -1.0]]).double()]
+    by_hand = (math.log(2) + math.log(1 + math.exp(-2))) / 2
+    by_hand += 0.5 * (math.log(1 + math.exp(1)) + math.log(1 + math.exp(-1))) / 2
+    weight = torch.tensor([[1.0, 0.5]]).double()
+    assert losses.domain_confusion(z, [True, False], weight).item() == pytest.approx(by_hand, abs=1e-15)
+
+
+def test_gradients_flow_where_they_should():
+    """AA moves neither decoder nor discriminator; recovery moves no regressor; alignment reverses at the encoder."""
+    from test_stack import make_stack, noise_set
+
+    data = noise_set(80, 5, 16)
+
+    def gradients(**run):
+        stack = make_stack(data, [{"seed": 1, "fraction": 0.3, "batch": 8, **run}])
+        terms = methods.get("s4aqa").losses(stack.model, stack.batch(0))
+        stack.model.differentiate(terms["loss"])
+        sizes, start = {}, 0
+        for name, p in stack.model.named_parameters():
+            sizes[name.split(".")[0]] = sizes.get(name.split(".")[0], 0) + float(
+                stack.model.flat_grad[0, start : start + p[0].numel()].abs().sum()
+            )
+            start += p[0].numel()
+        return sizes
+
+    aa = gradients(recover=False, align=False)
+    assert aa["encoder"] > 0 < aa["regressor"] and aa["decoder"] == 0 == aa["discriminator"]
+    recovery = gradients(align=False, lambda1=3.0)
+    assert recovery["decoder"] > 0 == recovery["discriminator"] and recovery["regressor"] == aa["regressor"]
+    silent = gradients(align=True, grl=0.0, recover=False)
+    assert silent["discriminator"] > 0 and silent["encoder"] == pytest.approx(aa["encoder"], rel=1e-6)
+
+
+def test_ridge_is_the_closed_form(easy):
+    """Against the normal equations of the standardised, centred problem in float64, at the alpha it chose."""
+    split = official(easy)
+    labels = Labels(easy, split, methods.get("ridge").resolve({"fraction": 0.4}))
+    x, y = easy.features[split.train], labels.scores[split.train]
+    predict = methods.get("ridge").fit(x, y, {})
+    known = np.isfinite(y)
+    v = x.mean(1, dtype=np.float64)
+    mean, sd = v[known].mean(0), v[known].std(0)
+    v, target = (v - mean) / sd, y[known] - y[known].mean()
+    errors = {}
+    for alpha in np.logspace(-2, 5, 15):
+        hat = v[known] @ np.linalg.solve(v[known].T @ v[known] + alpha * np.eye(v.shape[1]), v[known].T)
+        leverage = np.diag(hat) + 1 / known.sum()  # the intercept's share
+        errors[alpha] = np.mean(((target - hat @ target) / (1 - leverage)) ** 2)
+    alpha = min(errors, key=errors.get)
+    w = np.linalg.solve(v[known].T @ v[known] + alpha * np.eye(v.shape[1]), v[known].T @ target)
+    test = (easy.features[split.test].mean(1, dtype=np.float64) - mean) / sd
+    assert np.allclose(predict(easy.features[split.test]), test @ w + y[known].mean(), atol=1e-8)
+
+
+@pytest.mark.parametrize("precision", ["tf32", "bf16"])
+def test_precision_is_an_option_that_changes_little(precision, easy):
+    runs = [quick("s4aqa", precision=p, steps=100) for p in ("fp32", precision)]
+    exact, rounded = train("s4aqa", easy, official(easy), runs)
+    difference = np.abs(exact.predictions["step_100"] - rounded.predictions["step_100"])
+    assert difference.max() < 0.2 * exact.predictions["step_100"].std()
+    assert (difference.max() > 0) == (precision == "bf16")  # tf32 is a mode of GPUs
+
+
+def test_compiling_is_an_option(easy):
+    eager, compiled = (train("s4aqa", easy, official(easy), [quick("s4aqa", steps=20)], compile=c) for c in (0, 1))
+    assert np.allclose(eager[0].predictions["step_20"], compiled[0].predictions["step_20"], rtol=1e-3)
+
+
+def test_a_data_set_of_ones_own(easy, tmp_path):
+    path = easy.save(tmp_path / "own.safetensors")
+    own = data_sets.load("file", path)
+    assert np.array_equal(own.features, easy.features) and np.array_equal(own.ids, easy.ids)
+    mark = data_sets.fingerprint("file", path)
+    assert len(mark) == 16 and data_sets.fingerprint("surrogate") is None
+    dataclasses.replace(easy, scores=easy.scores + 1).save(path)
+    assert data_sets.fingerprint("file", path) != mark
+    for root, words in ((None, "needs root"), (tmp_path / "none.safetensors", "none.safetensors")):
+        with pytest.raises(UserError, match=words):
+            data_sets.fingerprint("file", root)
