@@ -28,10 +28,12 @@ def choose(kind, name, choices):
 
 
 def check_type(where, name, value, default):
-    """`value` as the type of `default` (None accepts None or a number); integers pass for floats."""
+    """`value` as the type of `default` (a default of None accepts anything); integers pass for floats."""
     wanted = type(default)
-    if default is None or value is None:
+    if default is None:
         return value
+    if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        value = value.item()  # a numpy number is a number
     if wanted is bool:
         ok = isinstance(value, bool)
     elif wanted is int:

@@ -62,7 +62,7 @@ class OracleS4AQA(nn.Module):
             f_u = self.encode(x_u, masks[1], track=False)
             f_m = self.encode(hidden, masks[2], track=False)
         regression = nn.functional.mse_loss(self.regressor(f_l)[:, 0], y)
-        target = torch.stack([x_u[i, masked[i]].mean(0) for i in range(len(x_u))])
+        target = x_u[torch.arange(len(x_u), device=x_u.device)[:, None], masked].mean(1)
         recovery = nn.functional.l1_loss(self.decoder(f_m), target)
         bce, alignment = nn.functional.binary_cross_entropy_with_logits, 0
         for f, label, weight in ((f_l, 1.0, 1.0), (f_u, 0.0, 0.5), (f_m, 0.0, 0.5)):

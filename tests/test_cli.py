@@ -110,3 +110,26 @@ def test_doctor_has_a_line_a_check_and_says_what_to_do(capsys, house, monkeypatc
     assert code == 1
     assert any(line.startswith("FAIL") and "AQA_ROOT" in line for line in out.splitlines())
     assert any(line.startswith("note") and "install Chromium" in line for line in out.splitlines())
+
+
+@pytest.mark.parametrize(
+    "setting, sentence",
+    [
+        ("20_train.method=s4aaq", "unknown method 's4aaq': did you mean 's4aqa'?"),
+        ("20_train.data=surogate", "unknown data set 'surogate': did you mean 'surrogate'?"),
+        ("20_train.options={rhoo: 0.5}", "did you mean 'rho'?"),
+        ("20_train.split=oficial", "did you mean 'official'?"),
+        ("20_train.fraction=0.001", "3 are needed: take at least"),
+        ("20_train.settings={lamda1: 1}", "did you mean 'lambda1'?"),
+        ("20_train.settings={lr: 1e-3, lambda1: -1}", "lambda1 = -1.0 is below 0"),
+        ("36_loss_weights.lambda1=[1, -2]", "lambda1 = -2.0 is below 0"),
+        ("31_ablation.steps=0", "steps = 0 is below 1"),
+        ("00_start.size=huge", "unknown size of the surrogate 'huge'"),
+    ],
+)
+def test_values_are_checked_before_any_notebook_runs(capsys, tmp_path, monkeypatch, setting, sentence):
+    """On the study's own notebooks; nothing is executed, so this takes no time."""
+    monkeypatch.setenv("AQA_OUTPUTS", str(tmp_path))
+    code, out, err = call(capsys, "study", "configs/study.yaml", "--set", setting)
+    assert code == 2 and err.startswith(f"aqa: {setting.split('.')[0]}: ") and err.count("\n") == 1 and sentence in err
+    assert not list(tmp_path.rglob("*.ipynb"))

@@ -120,14 +120,26 @@ def test_ridge_is_the_closed_form(easy):
 def test_precision_is_an_option_that_changes_little(precision, easy):
     runs = [quick("s4aqa", precision=p, steps=100) for p in ("fp32", precision)]
     exact, rounded = train("s4aqa", easy, official(easy), runs)
-    difference = np.abs(exact.predictions["step_100"] - rounded.predictions["step_100"])
-    assert difference.max() < 0.2 * exact.predictions["step_100"].std()
-    assert (difference.max() > 0) == (precision == "bf16")  # tf32 is a mode of GPUs
+    a, b = (r.predictions["step_100"].to_numpy() for r in (exact, rounded))
+    assert spearmanr(a, b)[0] > 0.95
+    assert np.array_equal(a, b) == (precision == "tf32")  # a mode of GPUs, which changes nothing here
 
 
 def test_compiling_is_an_option(easy):
-    eager, compiled = (train("s4aqa", easy, official(easy), [quick("s4aqa", steps=20)], compile=c) for c in (0, 1))
+    """Through the whole of torch.compile but its code generator, which takes a minute."""
+    run, split = quick("s4aqa", steps=20), official(easy)
+    eager, compiled = (train("s4aqa", easy, split, [run], compile=c) for c in (False, "aot_eager"))
     assert np.allclose(eager[0].predictions["step_20"], compiled[0].predictions["step_20"], rtol=1e-3)
+
+
+def test_settings_take_numpys_numbers_and_no_none():
+    method = methods.get("s4aqa")
+    full = method.resolve({"seed": np.int64(3), "lr": np.float32(0.5), "recover": np.bool_(False), "lambda1": 2})
+    assert (full["seed"], full["lr"], full["recover"], full["lambda1"]) == (3, 0.5, False, 2.0)
+    assert [type(full[n]) for n in ("seed", "lr", "recover", "lambda1")] == [int, float, bool, float]
+    for name in ("seed", "lr", "recover", "steps", "fraction"):
+        with pytest.raises(UserError, match=name):
+            method.resolve({name: None})
 
 
 def test_a_data_set_of_ones_own(easy, tmp_path):

@@ -44,8 +44,11 @@ def complaints(nb):
             yield "a cell of a reference notebook was not run, so that nothing would be compared"
         if reference and any(output.output_type == "error" for output in cell.outputs):
             yield "an error in a reference notebook"
-        if not reference and (cell.outputs or cell.execution_count is not None):
+        compared = reference or "nbval-check-output" in cell.metadata.get("tags", [])
+        if not compared and (cell.outputs or cell.execution_count is not None):
             yield "outputs: run nbstripout"
+        if compared and not reference and not (cell.outputs and cell.execution_count):
+            yield "a cell to be compared that has no outputs"
     tagged = [cell for cell in codes if "parameters" in cell.metadata.get("tags", [])]
     yield from (parameter_complaints(nb, tagged[0]) if len(tagged) == 1 else ["not exactly one parameters cell"])
 
@@ -110,7 +113,7 @@ def test_nothing_but_notebooks_lies_in_their_folder():
 def test_nbstripout_would_change_nothing():
     stripped = [p for p in NOTEBOOKS if nbformat.read(p, 4).metadata.get("aqa", {}).get("reference") is not True]
     keys = "metadata.papermill metadata.widgets cell.metadata.papermill cell.metadata.execution"
-    command = [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", "--extra-keys", keys]
+    command = [sys.executable, "-m", "nbstripout", "--verify", "--keep-id", "--keep-count", "--extra-keys", keys]
     done = subprocess.run([*command, *stripped], input="", capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 
@@ -143,6 +146,7 @@ FAULTS = {
     "over epochs": lambda nb: nb.cells.insert(2, v4.new_code_cell("for epoch in range(3):\n    step()")),
     "not plain Python": lambda nb: nb.cells.insert(2, v4.new_code_cell("%matplotlib inline")),
     "run nbstripout": lambda nb: nb.cells[2].update(execution_count=1),
+    "to be compared that has no": lambda nb: nb.cells[2].metadata.update(tags=["nbval-check-output"]),
     "was not run": lambda nb: nb.metadata.update(aqa={"reference": True}),
 }
 

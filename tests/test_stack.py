@@ -63,7 +63,7 @@ def test_a_run_of_a_stack_of_eight_has_the_bits_it_has_alone(D, N, B, steps):
     runs = [{**r, "batch": B, "fraction": max(r.get("fraction", 0.2), 0.1)} for r in VARIED]
     eight = make_stack(data, runs)
     advance(eight, steps)
-    for k in (1, 6):
+    for k in range(8) if D == 256 else (6,):
         alone = make_stack(data, runs[k : k + 1])
         advance(alone, steps)
         assert same_state(eight, k, alone) == 0.0
@@ -109,9 +109,11 @@ def test_on_a_gpu_a_run_of_a_stack_agrees_within_the_stated_tolerance():
         assert all(np.linalg.norm(a[n] - b[n]) <= 1e-3 * max(np.linalg.norm(b[n]), 1e-3) for n in a)
 
 
-def test_runs_that_leave_do_not_touch_the_others():
+@pytest.mark.parametrize("optimiser", ["adam", "sgd"])
+def test_runs_that_leave_do_not_touch_the_others(optimiser):
     data = noise_set(120, 10, 64)
-    whole, sliced = make_stack(data, VARIED), make_stack(data, VARIED)
+    runs = [{**r, "optimiser": optimiser, "momentum": 0.9} for r in VARIED]
+    whole, sliced = make_stack(data, runs), make_stack(data, runs)
     advance(whole, 30)
     advance(sliced, 10)
     sliced.select([1, 4, 7])
@@ -304,6 +306,8 @@ def test_the_stacks_optimiser_is_torchs(optimiser):
 
 
 def test_reversed_gradient_scales_each_run():
+    x = torch.randn(2, 3)
+    assert torch.equal(layers.reverse_gradient(x, 1e6), x)
     x = torch.randn(2, 3, requires_grad=True, dtype=torch.float64)
     y = layers.reverse_gradient(x, torch.tensor([1.0, 0.25]))
     assert torch.allclose(y, x)
@@ -346,6 +350,23 @@ def test_a_diverging_run_leaves_alone_and_says_why():
         pd.testing.assert_frame_equal(results[k].predictions, calm[c].predictions, rtol=1e-5, atol=1e-5)
 
 
+def test_divergence_is_seen_in_the_last_step_and_whoever_else_is_in_the_stack():
+    data = noise_set()
+    (result,) = train("s4aqa", data, official(data), [small(steps=1, lr=1e30)])
+    assert not result.complete and "prediction is not finite" in result.reason
+    wild = small(seed=1, lr=1e12)
+    (alone,) = train("s4aqa", data, official(data), [wild])
+    _, company = train("s4aqa", data, official(data), [small(seed=1, every=3), wild])
+    assert alone.reason == company.reason
+
+
+def test_what_does_not_fit_is_refused_before_the_first_run():
+    data, ended = noise_set(), []
+    with pytest.raises(UserError, match="masks = 50"):
+        train("s4aqa", data, official(data), [small(), small(masks=50)], on_result=lambda *r: ended.append(r))
+    assert not ended
+
+
 def test_patience_stops_a_run_and_only_that():
     data = noise_set(120)
     runs = [
@@ -377,7 +398,9 @@ def test_no_score_of_an_unlabelled_or_test_video_reaches_a_run():
 def test_stacks_are_of_equal_shape_and_of_equal_sets():
     data = noise_set()
     runs = [S4AQA.resolve(r) for r in [{}, {"batch": 8}, {"lambda1": 3.0}, {"recover": False}, {"seed": 5}]]
-    assert sorted(map(sorted, stacks(S4AQA, data, runs, "cpu"))) == [[0, 2, 4], [1], [3]]
+    assert sorted(map(sorted, stacks(S4AQA, data, runs, "cpu"))) == [[0, 2, 3, 4], [1]]
+    many = 4 * [runs[0]] + 4 * [runs[3]] + [S4AQA.resolve({"align": False})]
+    assert sorted(map(sorted, stacks(S4AQA, data, many, "cpu"))) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
     assert sorted(map(len, stacks(S4AQA, data, [runs[0]] * 7, "cpu", at_once=3))) == [2, 2, 3]
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from aqa_lib.evaluation import rows_differ
 from aqa_lib.study import study as study_module
 from aqa_lib.study.bench.sizes import SIZES, markdown
 from aqa_lib.study.bench.step import flops_of
+from aqa_lib.study.bench.whole import memory
 from aqa_lib.study.paths import root
 from aqa_lib.study.study import Study, grid
 from aqa_lib.study.tables import compare, in_words, label_runs, number
@@ -132,6 +134,9 @@ def test_training_that_is_killed_loses_only_the_runs_under_way(study, monkeypatc
         ({"runs": [{"lambdal": 1.0}]}, "lambda1"),
         ({"runs": [{"steps": "many"}]}, "steps"),
         ({"runs": [RUNS[0], {"fraction": 0.01}]}, "0.01"),
+        ({"runs": {"seed": 1}}, "a list of runs"),
+        ({"data": {"size": "quick"}}, "name"),
+        ({"device": "gpu"}, "cpu"),
     ],
 )
 def test_bad_input_is_one_sentence_and_nothing_is_trained(study, change, words):
@@ -139,6 +144,16 @@ def test_bad_input_is_one_sentence_and_nothing_is_trained(study, change, words):
         study.train(**{"method": "s4aqa", "data": WORLD, "runs": RUNS, **change})
     assert "\n" not in str(error.value)
     assert study.ledger.ids() == []  # no run was begun, and no claim is left
+
+
+def test_runs_of_other_sources_are_told_of(study, monkeypatch):
+    study.train("s4aqa", WORLD, runs=RUNS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study.train("s4aqa", WORLD, runs=RUNS)
+    monkeypatch.setattr(study_module, "code_version", lambda: "abc+src.000000000000")
+    with pytest.warns(UserWarning, match="3 of these 3 runs were trained by other sources"):
+        study.train("s4aqa", WORLD, runs=RUNS)
 
 
 def test_an_output_folder_that_cannot_be_written_is_said_first(tmp_path, monkeypatch):
@@ -182,6 +197,10 @@ def test_compare_leaves_out_pairs_with_a_failed_run_and_refuses_mixtures():
         compare(pd.concat([table, table]), "variant", "a")
     with pytest.raises(UserError, match="variant"):
         compare(table, "variand", "a")
+    lost = pd.concat([runs_of("a", [np.nan, np.nan]), runs_of("b", [0.6, 0.8])])
+    assert "no draw has a complete run of both" in in_words("b", compare(lost, "variant", "a").loc["b"], "a")
+    gap = compare(pd.concat([runs_of("a", [0.5, 0.6, np.nan]), runs_of("b", [0.6, 0.8, 0.9])]), "variant", "a")
+    assert gap.loc["b", "pairs"] == 2 and "n = 2" in in_words("b", gap.loc["b"], "a")
     both = label_runs({"x": runs_of("a", [1.0]), "y": runs_of("a", [2.0])})
     assert both["variant"].tolist() == ["x", "y"]
 
@@ -199,6 +218,7 @@ def test_rows_differ_is_the_two_way_analysis_of_variance():
     blocks = 10 * rng.normal(size=(400, 1, 6))
     p = [rows_differ(v) for v in rng.normal(size=(400, 5, 6)) + blocks]
     assert stats.kstest(p, "uniform").pvalue > 0.01
+    assert np.isnan(rows_differ([[1.0, 2.0]])) and np.isnan(rows_differ([[1.0], [2.0]]))
     assert rows_differ(rng.normal(size=(5, 6)) + 3 * np.arange(5)[:, None]) < 1e-4
 
 
@@ -219,6 +239,10 @@ def test_the_operations_of_a_step_are_counted_as_torch_counts_them():
     unshared = 2 * 2 * 3 * z.T * z.B * z.D * 32  # the masked copies' first layer, forward and backward
     ours = flops_of(z)
     assert ours < counter.get_total_flops() - unshared < 1.1 * ours
+
+
+def test_one_more_run_at_paper_size_takes_less_than_120_megabytes():
+    assert 60 < memory() < 120  # weights, gradients and moments alone are 60
 
 
 def test_a_table_for_github():

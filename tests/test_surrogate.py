@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import binom, kurtosis, norm
 
 from aqa_lib.data import dives, load, resolve, surrogate
-from aqa_lib.data.splits import label_draw, official
+from aqa_lib.data.splits import label_draw, leak_free, official
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation import spearman
 from aqa_lib.figures import surrogate as figures
@@ -294,7 +294,14 @@ def test_unseen_classes_and_selection_bound_the_labels():
     free = label_draw(picked, 1.0, 0)
     assert picked.scores[free].mean() > picked.scores[official(picked).train].mean() + 3
     assert 0.4 < len(free) / 480 < 0.6
-    assert picked.table["labelable"][480:].all()
+    for knobs in ({"unseen": 4}, {"labelled": 5}):  # another split trains on former test items: they are bound, too
+        s = world(seed=3, **knobs)
+        drawn = label_draw(s, 1.0, 0, split=leak_free(s))
+        free = s.table["labelable"].to_numpy()
+        assert free[drawn].all() and not free[240:].all()
+        allowed = label_draw(s, 1.0, 0)
+        kind = s.truth["class"] if "unseen" in knobs else s.truth["competition"]
+        assert set(kind[drawn]) <= set(kind[allowed])
 
 
 def test_labelled_competitions_and_what_differs_elsewhere():

@@ -34,6 +34,8 @@ def fingerprint(root):
         stat = path.stat()
     except OSError as error:
         raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from error
+    if not path.is_file():
+        raise UserError(f"{path} is a folder: root is the path of one file that AssessmentSet.save wrote")
     return _digest(path, stat.st_mtime_ns, stat.st_size)
 
 

@@ -205,15 +205,12 @@ def _athletes(k, rng, competition):
 
 
 def _labelable(k, rng, competition, dive, scores, barred):
-    """Which items may be labelled [N]; test items are never barred, whatever their class."""
-    train = slice(0, k.n_train)
-    rank = np.argsort(np.argsort(scores[train], kind="stable")) / (k.n_train - 1)
-    count = np.bincount(dive[train], minlength=k.classes)
+    """Which items may be labelled [N]. Test items too: another split may train on them."""
+    rank = np.argsort(np.argsort(scores, kind="stable")) / (len(scores) - 1)
+    count = np.bincount(dive[: k.n_train], minlength=k.classes)
     rarest = [c for c in np.argsort(count, kind="stable") if count[c] > 0][: k.unseen]
-    free = np.ones(len(scores), dtype=bool)
-    free[train] = rng.random(k.n_train) >= k.selection * (1 - rank)
-    free[train] &= ~barred[competition[train]] & ~np.isin(dive[train], rarest)
-    return free
+    chosen = rng.random(len(scores)) >= k.selection * (1 - rank)
+    return chosen & ~barred[competition] & ~np.isin(dive, rarest)
 
 
 def _nuisance(k, rng, competition, athlete, barred):

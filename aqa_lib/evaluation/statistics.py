@@ -91,11 +91,12 @@ def _values(values, level):
 def rows_differ(values):
     """p of the F test that all rows of values [rows, blocks] have one mean, blocks (draws) taken out.
 
-    Two-way analysis of variance without replication: F = MS_rows / MS_residual.
+    Two-way analysis of variance without replication: F = MS_rows / MS_residual. NaN where there are fewer than two
+    rows or blocks to compare.
     """
     values = np.asarray(values, float)
     if values.ndim != 2 or min(values.shape) < 2:
-        raise UserError(f"the F test needs at least two rows and two blocks, but got {values.shape}")
+        return float("nan")
     a, b = values.shape
     rows, blocks, all_mean = values.mean(1), values.mean(0), values.mean()
     residual = values - rows[:, None] - blocks[None] + all_mean

@@ -54,11 +54,26 @@ LOOP = {  # the training loop of methods with gradients
 
 
 class Method:
-    """Base of all methods. `SETTINGS` are its own; `PLACES` names its random places and their number."""
+    """Base of all methods. `SETTINGS` are its own; `PLACES` names its random places and their number.
+
+    A method with gradients defines build(runs, segments, inputs), the network of K runs; losses(model, batch),
+    a dict of [K] tensors of which "loss" is minimised; predict(model, x [1,1,T,N,D]), scores [K,N].
+    """
 
     SETTINGS: dict = {}
     PLACES: dict = {}
-    gradient = True
+    gradient = True  # has build, losses and predict; else it has fit(x, y, settings) -> a function of x
+
+    def uses(self, settings):
+        """The sets of videos that a run encodes, beside the labelled: what its switched-on terms need."""
+        return ()
+
+    def unlabelled(self, settings):
+        """Whether a run draws unlabelled videos: `batch.x` then has them as its second set."""
+        return False
+
+    def check(self, settings, segments, inputs):
+        """Raise a UserError where settings and data [N, segments, inputs] do not fit."""
 
     def settings(self):
         return {**CHOICE, **(LOOP if self.gradient else {}), **self.SETTINGS}

@@ -37,10 +37,13 @@ class SemiSupervised(Method):
 
     def build(self, runs, segments, inputs):
         s = runs[0]
-        if s["masks"] >= segments:
-            raise UserError(f"method s4aqa: masks = {s['masks']} leaves nothing of {segments} segments; give fewer")
         made = dict(segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
         return S4AQA(runs=len(runs), **made)
+
+    def check(self, settings, segments, inputs):
+        if settings["masks"] >= segments:
+            masks = settings["masks"]
+            raise UserError(f"method s4aqa: masks = {masks} leaves nothing of {segments} segments; give fewer")
 
     def uses(self, settings):
         """The sets that a run encodes: the masked copy for recovery, both for alignment with recovery."""

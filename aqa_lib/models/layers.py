@@ -5,8 +5,10 @@ Each set is a slab of its own in every product and every statistic, so that what
 never depends on which others stand beside it: run k of a stack has the bits that it has alone.
 
 Three layers have a hand-written backward, where autograd's would fill and add buffers of zeros: the temporal
-convolution, its shared first application, and batch norm with the ReLU and dropout behind it. The others are
-plain. Weights are made by `Model.initialise` from (run seed, name of the layer), never from a global stream.
+convolution, its shared first application, and batch norm with the ReLU and dropout behind it. Measured forward and
+backward on one AVX2 thread against autograd on the same formulas, at paper size, middle size and tiny K = 32: the
+convolution 1.06, 1.2 and 1.2 times as fast, the norm 1.9, 1.4 and 1.5 times. The others are plain. Weights are made
+by `Model.initialise` from (run seed, name of the layer), never from a global stream.
 """
 
 import math
@@ -54,13 +56,14 @@ def keep_bytes(keys, shape, p):
 def product(out, a, b, precision, add=False):
     """out = a @ b, or out += a @ b, in place; a [K,M,C], b [K,C,O], out a view [K,M,O].
 
-    With "bf16" the operands are rounded to bfloat16 and the sums kept in fp32.
+    With "bf16" operands and result are rounded to bfloat16, the sums inside are kept in fp32.
     """
     if precision == "bf16":
         if fast_bf16(a.device):
             ab = torch.bmm(a.bfloat16(), b.bfloat16())
             return out.add_(ab) if add else out.copy_(ab)
-        a, b = a.bfloat16().to(a.dtype), b.bfloat16().to(b.dtype)  # the same operands, multiplied in fp32
+        ab = torch.bmm(a.bfloat16().to(a.dtype), b.bfloat16().to(b.dtype)).bfloat16()  # emulated in fp32
+        return out.add_(ab) if add else out.copy_(ab)
     return out.baddbmm_(a, b) if add else torch.bmm(a, b, out=out)
 
 
@@ -316,7 +319,7 @@ def reverse_gradient(x, coefficient):
     """x in the forward pass, -coefficient times the gradient in the backward; coefficient [K] or a number."""
     if torch.is_tensor(coefficient):
         coefficient = coefficient.view(-1, *[1] * (x.dim() - 1))
-    return (1 + coefficient) * x.detach() - coefficient * x
+    return x.detach() + coefficient * (x.detach() - x)
 
 
 class Model(nn.Module):

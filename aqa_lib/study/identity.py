@@ -14,6 +14,8 @@ import numpy as np
 
 from aqa_lib.errors import UserError
 
+COMPUTING = ("chance.py", "losses.py", "data/*.py", "evaluation/*.py", "models/*.py", "methods/*.py", "training/*.py")
+
 
 def canonical(value, where="spec"):
     """`value` as plain JSON, equal things spelt alike: 40.0 is 40, a tuple is a list, keys are sorted."""
@@ -42,12 +44,17 @@ def run_id(spec):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def sources(code):
+    """The part of a code version that tells other sources from the same in another commit."""
+    return str(code).rpartition("src.")[2]
+
+
 @functools.cache
 def code_version():
-    """The git commit, if there is one, and a hash of the sources of aqa_lib; works without git."""
+    """The git commit, if there is one, and a hash of the sources that make a run's numbers; works without git."""
     package = Path(__file__).resolve().parents[1]
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted(path for part in COMPUTING for path in package.glob(part)):
         with contextlib.suppress(OSError):
             digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
     version = f"src.{digest.hexdigest()[:12]}"

@@ -145,6 +145,8 @@ def convert(where, spec, value):
         kinds = {type(v).__name__ for v in spec.default or ()}
         item = Parameter(f"{spec.name}[]", kinds.pop(), False, None) if len(kinds) == 1 else None
         return [convert(where, item, v) if item else as_number(v) for v in value]
+    elif spec.kind == "dict" and kind is dict:
+        return numbers(value)
     elif kind is KINDS[spec.kind] or (spec.kind == "str" and isinstance(value, str)):
         return value
     wanted = f"{spec.kind} or null" if spec.optional else spec.kind
@@ -167,6 +169,13 @@ def as_number(value):
         except ValueError:
             pass
     return value
+
+
+def numbers(value):
+    """The same with numbers for words like 1e-3, however deep in mappings and lists."""
+    if isinstance(value, dict):
+        return {name: numbers(item) for name, item in value.items()}
+    return [numbers(item) for item in value] if isinstance(value, list) else as_number(value)
 
 
 def package_hash():

@@ -42,7 +42,7 @@ def configure(parser):
 
 
 def run(args):
-    """Execute a study; returns 0, or 1 where a notebook failed."""
+    """Execute a study; returns 0, 1 where a notebook failed, 2 where only bad input made them fail."""
     study, jobs = read_plan(args.config, args.settings)
     names = [job.name for job in jobs]
     only = [choose("notebook of --only", name, names) for name in args.only]
@@ -58,6 +58,10 @@ def run(args):
         print(line(job, content | {"state": "already"})) if content else missing.append(job)
     failures = []
     if missing:
+        from aqa_lib.study.values import check_values  # here: it imports torch, and there may be nothing to run
+
+        for job in missing:
+            check_values(job)
         with executor(args, len(missing)) as pool:
             failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
     from aqa_lib.study.report import build  # here: it imports what a study that stops earlier does not need
@@ -67,7 +71,8 @@ def run(args):
         print(account(outcome, folder), file=sys.stderr)
     done = len(chosen) - len(failures)
     print(f"{done} of {len(chosen)} notebooks done; the report: {relative(page)}")
-    return 1 if failures else 0
+    bad_input = all(outcome["error"].startswith("UserError") for outcome in failures)
+    return 0 if not failures else 2 if bad_input else 1
 
 
 def write_manifest(folder, study, jobs, args):
@@ -168,6 +173,8 @@ def line(job, outcome):
 
 def account(outcome, folder):
     """What to read about a failure: the cell, its source, the end of the traceback, where the notebook is."""
+    if outcome["error"].startswith("UserError: "):  # a sentence for the user, not a traceback
+        return f"aqa: {outcome['name']}: {outcome['error'].removeprefix('UserError: ')}"
     where = f" in In[{outcome['cell']}]" if outcome.get("cell") else ""
     lines = ["", f"{outcome['name']} failed{where}"]
     lines += [f"    {text}" for text in outcome.get("source", "").splitlines()]

@@ -6,6 +6,7 @@ table = study.train("s4aqa", {"name": "surrogate", "size": "quick"}, runs=grid(s
 
 import os
 import time
+import warnings
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
@@ -15,8 +16,9 @@ import pandas as pd
 from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
+from aqa_lib.errors import UserError
 from aqa_lib.study.claims import Heartbeat
-from aqa_lib.study.identity import run_id
+from aqa_lib.study.identity import code_version, run_id, sources
 from aqa_lib.study.ledger import Ledger
 from aqa_lib.study.paths import outputs
 from aqa_lib.study.paths import root as study_root
@@ -32,6 +34,11 @@ def grid(together=(), **settings):
     Names in `together` (each a name of `settings`) walk side by side: grid(("seed", "draw"), seed=range(3),
     draw=range(3)) gives three runs, not nine.
     """
+    for name, values in settings.items():
+        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
+            raise UserError(f"grid: {name} takes a list of values such as [{values!r}], but got {values!r}")
+    if len({len(settings[name]) for name in together}) > 1:
+        raise UserError(f"grid: {' and '.join(together)} walk side by side, so they need equally many values")
     walks = [dict(zip(together, values, strict=True)) for values in zip(*(settings[n] for n in together), strict=True)]
     rest = {name: values for name, values in settings.items() if name not in together}
     combinations = [dict(zip(rest, values, strict=True)) for values in product(*rest.values())]
@@ -62,19 +69,25 @@ class Study:
         A relative `root` is one from the study's folder.
         `workers` processes share the stacks (on a CPU: one a core, since each uses one thread).
         """
-        data = {"name": data} if isinstance(data, str) else dict(data)
+        data = {"name": data} if isinstance(data, str) else dict(data or {})
+        if "name" not in data or isinstance(runs, dict):
+            raise UserError("Study.train takes data={'name': 'surrogate', ...} and a list of runs: [{'seed': 0}, ...]")
         root = None if root is None else str(study_root() / root)  # an absolute one stays as it is
         splits.get(split)
-        specs = {run_id(s): s for s in (self.spec(method, data, split, run, root) for run in runs)}
-        order = [run_id(self.spec(method, data, split, run, root)) for run in runs]
+        check_device(device)
+        asked = [self.spec(method, data, split, run, root) for run in runs]
+        order = [run_id(spec) for spec in asked]
+        specs = dict(zip(order, asked, strict=True))
         self.ledger.check_writable()
         while True:
             open_ids = [id for id in specs if not self._ended(id, retry)]
             if not open_ids:
-                return self.rows(order)
+                return self._warned(self.rows(order))
             if workers > 1 and len(open_ids) > 1:
                 self._share(workers, method, data, split, root, [specs[i]["settings"] for i in open_ids],
-                            dict(device=device, at_once=at_once, weights=weights))  # fmt: skip
+                            dict(device=device, at_once=at_once, weights=weights, retry=retry))  # fmt: skip
+                retry, workers = False, 1  # what a worker left is done here
+                continue
             claims = [c for c in self.ledger.claim_many([specs[i] for i in open_ids], retry=retry) if c]
             retry = False  # once is enough
             if not claims:
@@ -110,8 +123,24 @@ class Study:
         shares = [runs[i::workers] for i in range(workers) if runs[i::workers]]
         spawn = get_context("spawn")
         with ProcessPoolExecutor(len(shares), mp_context=spawn, initializer=end_with_parent) as pool:
-            for share in shares:
-                pool.submit(work, self.name, method, data, split, share, root, options)
+            futures = [pool.submit(work, self.name, method, data, split, s, root, options) for s in shares]
+        for error in filter(None, (future.exception() for future in futures)):
+            if isinstance(error, UserError):
+                raise error
+            why = f"{type(error).__name__}: {error}"
+            warnings.warn(f"a worker ended early ({why}); its runs are trained here", stacklevel=3)
+
+    @staticmethod
+    def _warned(table):
+        """The table, with a warning where some of its runs were made by other sources than those at hand."""
+        old = [code for code in table["code"].dropna() if sources(code) != sources(code_version())]
+        if old:
+            warnings.warn(
+                f"{len(old)} of these {len(table)} runs were trained by other sources of aqa_lib (column code): delete "
+                "them with `aqa runs delete` to train them again",
+                stacklevel=3,
+            )
+        return table
 
     def rows(self, ids):
         """The table of these runs, in this order."""
@@ -129,6 +158,20 @@ class Study:
 def work(name, method, data, split, runs, root, options):
     """One worker process: the same study, its share of the runs."""
     Study(name).train(method, data, split, runs, root=root, **options)
+
+
+def check_device(device):
+    """A UserError where torch does not know the device, or the machine does not have it."""
+    wanted = device or os.environ.get("AQA_DEVICE")
+    if not wanted or wanted == "cpu":
+        return
+    import torch
+
+    try:
+        torch.empty(1, device=wanted)
+    except (RuntimeError, AssertionError, TypeError) as error:
+        why = str(error).splitlines()[0]
+        raise UserError(f"device {wanted!r} cannot be used here ({why}): take 'cpu', or 'cuda' with a GPU") from None
 
 
 def default_device():

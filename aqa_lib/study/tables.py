@@ -7,13 +7,15 @@ from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import holm, mean_interval, paired_interval
 
 PAIR = ("draw", "seed")  # two runs that agree in these are a pair
+COLUMNS = ["n", "mean", "sd", "low", "high", "pairs", "difference", "difference low", "difference high", "p (Holm)"]
 
 
 def compare(table, by, baseline, metric="spearman", pair=PAIR):
     """A row a value of column `by`: n, mean, sd and 95 % interval of the metric, and its paired difference
     from `baseline` with interval and Holm-corrected Wilcoxon p.
 
-    Runs that failed have no metric; a pair with one of them is left out, and n says how many are left.
+    Runs that failed have no metric: n counts those that are left, and column `pairs`, there where it differs from n,
+    the pairs that are.
     """
     choose("column", by, list(table.columns))
     choose(f"value of {by}", baseline, list(table[by].unique()))
@@ -22,23 +24,25 @@ def compare(table, by, baseline, metric="spearman", pair=PAIR):
     if table.duplicated([by, *pair]).any():
         raise UserError(f"runs of one {by} share {' and '.join(pair)}: more than {by} differs between them")
     wide = table.pivot(index=list(pair), columns=by, values=metric)
+    nothing = dict.fromkeys(COLUMNS, np.nan)
     rows = {}
     for name in table[by].unique():
         values = wide[name].dropna()
-        row = {"n": len(values), "mean": np.nan, "sd": np.nan, "low": np.nan, "high": np.nan}
+        row = nothing | {"n": len(values)}
         if len(values):
             row |= mean_interval(values)._asdict() | {"sd": values.std(ddof=1)}
         if name != baseline:
             both = wide[[name, baseline]].dropna()
+            row["pairs"] = len(both)
             if len(both):
                 d = paired_interval(both[name], both[baseline])
-                row |= {"difference": d.mean, "difference low": d.low, "difference high": d.high, "p": d.p}
+                row |= {"difference": d.mean, "difference low": d.low, "difference high": d.high, "p (Holm)": d.p}
         rows[name] = row
-    result = pd.DataFrame.from_dict(rows, orient="index").rename_axis(by)
-    tested = result["p"].notna() if "p" in result else pd.Series(False, index=result.index)
+    result = pd.DataFrame.from_dict(rows, orient="index", columns=COLUMNS).rename_axis(by)
+    tested = result["p (Holm)"].notna()
     if tested.any():
-        result.loc[tested, "p"] = holm(result.loc[tested, "p"])
-    return result.rename(columns={"p": "p (Holm)"})
+        result.loc[tested, "p (Holm)"] = holm(result.loc[tested, "p (Holm)"])
+    return result.drop(columns="pairs") if (result["pairs"].dropna() == result["n"].drop(baseline)).all() else result
 
 
 def number(value, digits=3, sign=False):
@@ -57,10 +61,14 @@ def between(interval):
 
 def in_words(name, row, baseline):
     """A sentence on one row of `compare` that follows from its numbers, also where the answer is no."""
-    interval = f"{number(row['difference'], sign=True)} [{number(row['difference low'], sign=True)}, "
-    interval += f"{number(row['difference high'], sign=True)}], n = {int(row['n'])}"
-    if not np.isfinite(row["difference low"]):
-        return f"{name} differs from {baseline} by {number(row['difference'], sign=True)}, one pair and so no interval"
+    pairs = int(row.get("pairs", row["n"]))
+    if pairs == 0:
+        return f"{name} cannot be compared with {baseline}: no draw has a complete run of both"
+    difference = number(row["difference"], sign=True)
+    if pairs == 1:
+        return f"{name} differs from {baseline} by {difference}, one pair and so no interval"
+    low, high = (number(row[f"difference {side}"], sign=True) for side in ("low", "high"))
+    interval = f"{difference} [{low}, {high}], n = {pairs}"
     if row["difference low"] > 0:
         return f"{name} beats {baseline} ({interval})"
     if row["difference high"] < 0:

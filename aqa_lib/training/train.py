@@ -19,6 +19,7 @@ from aqa_lib.evaluation import relative_l2, spearman_rows
 from aqa_lib.training.stack import Labels, Stack
 
 CHECK = 25  # steps between looks for a run that diverges
+FEW = 4  # fewer runs than this are not worth a stack of their own
 DIVERGED = 1e8  # a loss beyond this, on scores of about 5, does not come back
 
 
@@ -59,6 +60,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
             end(i, _fit(method, data, split, s, lab))
         return results
     for lab, s in zip(labels, runs, strict=True):
+        method.check(s, *data.features.shape[1:])
         if method.unlabelled(s) and not len(lab.unlabelled):
             raise UserError(
                 f"method {method.name}: fraction = {s['fraction']} leaves no unlabelled video to learn from"
@@ -72,14 +74,23 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
 
 
 def stacks(method, data, runs, device, at_once=None):
-    """Places of `runs` that train together: equal shapes, equal sets in use, as many as fit."""
-    groups = {}
+    """Places of `runs` that train together: equal shapes, as many as fit.
+
+    A stack computes every set of videos that one of its runs uses. So runs that use the same sets (the same loss
+    terms switched on) come together; where a stack of their own would be small, they ride along with others.
+    """
+    shapes = {}
     for i, s in enumerate(runs):
-        groups.setdefault((method.shape(s), method.uses(s)), []).append(i)
-    for places in groups.values():
-        most = at_once or capacity(data, runs[places[0]], device)
-        parts = -(-len(places) // most)
-        yield from (list(part) for part in np.array_split(places, parts))
+        shapes.setdefault(method.shape(s), {}).setdefault(method.uses(s), []).append(i)
+    for groups in shapes.values():
+        few = [places for places in groups.values() if len(places) < FEW]
+        many = [places for places in groups.values() if len(places) >= FEW]
+        if few:
+            many.append(sorted(sum(few, [])))
+        for places in many:
+            most = at_once or capacity(data, runs[places[0]], device)
+            parts = -(-len(places) // most)
+            yield from (list(part) for part in np.array_split(places, parts))
 
 
 def capacity(data, settings, device):
@@ -94,8 +105,11 @@ def capacity(data, settings, device):
 def _train_stack(method, data, split, runs, labels, places, device, keep_weights, compile, end):
     torch.backends.cuda.matmul.allow_tf32 = runs[0]["precision"] == "tf32"
     stack = Stack(method, data, split, runs, labels, device)
-    losses = torch.compile(method.losses) if compile else method.losses
-    records = [Record(data, split, s, lab) for s, lab in zip(runs, labels, strict=True)]
+    losses = method.losses
+    if compile:
+        losses = torch.compile(losses, backend="inductor" if compile is True else compile)
+    items = np.unique(np.concatenate([split.test, *(lab.validation for lab in labels)]))
+    records = [Record(data, split, items, s, lab) for s, lab in zip(runs, labels, strict=True)]
     places, step, sums, start = list(places), 0, {}, time.perf_counter()
     while stack.runs:
         terms = losses(stack.model, stack.batch(step))
@@ -109,21 +123,22 @@ def _train_stack(method, data, split, runs, labels, places, device, keep_weights
         if not any(due) and step % CHECK:
             continue
 
-        total = sums["loss"].cpu()
-        lost = ~(total.abs() < DIVERGED * step)  # NaN too
-        for k in torch.nonzero(lost).flatten().tolist():
-            s = stack.runs[k]
-            end(places[k], records[k].failed(
-                f"diverged by step {step}: the loss is {total[k].item():.3g}; try lr below {s['lr']:g}"
-            ))  # fmt: skip
-        if any(due):
-            values = {name: v.cpu().numpy() for name, v in sums.items()}
-            predicted = stack.predict(records[0].items)
-            for k, record in enumerate(records):
-                if due[k] and not lost[k]:
-                    record.add(step, {n: v[k] for n, v in values.items()}, predicted[k])
-            fresh = torch.tensor(due, device=stack.device)
-            sums = {name: v.masked_fill(fresh, 0) for name, v in sums.items()}
+        values = {name: v.cpu().numpy() for name, v in sums.items()}
+        predicted = stack.predict(items) if any(due) else None
+        lost = [False] * len(places)  # looked at when the run itself is due, so that nobody's company matters
+        for k, (s, record) in enumerate(zip(stack.runs, records, strict=True)):
+            if not due[k] and step % CHECK:
+                continue
+            loss = float(values["loss"][k]) / (step - record.last)
+            finite = not due[k] or np.isfinite(predicted[k]).all()
+            lost[k] = not (abs(loss) < DIVERGED and finite)  # NaN too
+            if lost[k]:
+                what = f"the loss is {loss:.3g}" if finite else "a prediction is not finite"
+                end(places[k], record.failed(f"diverged by step {step}: {what}; try lr below {s['lr']:g}"))
+            elif due[k]:
+                record.add(step, {n: v[k] for n, v in values.items()}, predicted[k])
+        fresh = torch.tensor(due, device=stack.device)
+        sums = {name: v.masked_fill(fresh, 0) for name, v in sums.items()}
         over = [s["steps"] == step or r.stopped for s, r in zip(stack.runs, records, strict=True)]
         seconds = (time.perf_counter() - start) / len(runs)
         for k in range(len(places)):
@@ -141,21 +156,20 @@ def _train_stack(method, data, split, runs, labels, places, device, keep_weights
 class Record:
     """A run's curve and predictions as they grow, and when to stop early."""
 
-    def __init__(self, data, split, settings, labels):
+    def __init__(self, data, split, items, settings, labels):
         self.settings, self.labels = settings, labels
         self.ids, self.truth = data.ids[split.test], data.scores[split.test]
-        self.items = np.concatenate([split.test, np.setdiff1d(split.train, split.test)])
-        self.place = {item: i for i, item in enumerate(self.items)}
-        self.watched = [self.place[i] for i in labels.validation]
+        self.tested = np.searchsorted(items, split.test)  # where they stand among the items that are predicted
+        self.watched = np.searchsorted(items, labels.validation)
         self.watched_truth = data.scores[labels.validation]
         self.rows, self.columns, self.last, self.best, self.waited = [], {}, 0, np.inf, 0
 
     def add(self, step, sums, predicted):
-        """Losses summed since the last evaluation, and predictions of all `items`."""
+        """Losses summed since the last evaluation, and predictions of the stack's items."""
         row = {"step": step, **{name: value / (step - self.last) for name, value in sums.items()}}
-        test = predicted[: len(self.truth)]
+        test = predicted[self.tested]
         row |= measures(test, self.truth)
-        if self.watched:
+        if len(self.watched):
             watched = predicted[self.watched]
             error = float(np.mean((watched - self.watched_truth) ** 2))
             row |= {

@@ -17,8 +17,9 @@ import pandas as pd
 from aqa_lib.errors import UserError
 from aqa_lib.study.bench.sizes import SIZES, markdown, where
 from aqa_lib.study.files import write
-from aqa_lib.study.paths import outputs, root
+from aqa_lib.study.paths import outputs, root, writable
 from aqa_lib.study.readme import put
+from aqa_lib.study.study import check_device
 
 
 def configure(parser):
@@ -35,15 +36,27 @@ def configure(parser):
 def run(args):
     if args.rounds < 1 or args.seeds < 2:
         raise UserError("aqa bench: --rounds takes at least 1 and --seeds at least 2")
+    check_device(args.device)
+    folder = writable(outputs("bench"))
     report = precision(args) if args.what == "precision" else grid(args)
     text = "\n".join(report.lines)
     print(text)
-    folder = outputs("bench")
-    folder.mkdir(parents=True, exist_ok=True)
     write(folder / f"{args.what}.json", json.dumps(report.numbers, indent=1))
     write(folder / f"{args.what}.md", text + "\n")
     if args.readme:
-        put(root() / "README.md", f"bench-{args.what}", f"`aqa bench {args.what}`\n\n{text}")
+        put(root() / "README.md", f"bench-{args.what}", f"`{command(args)}`\n\n{text}")
+
+
+def command(args):
+    """The call that measures this again."""
+    words = ["aqa bench", args.what]
+    if args.what == "grid":
+        words += [] if args.sizes == list(SIZES) else ["--sizes", *args.sizes]
+        words += [] if args.rounds == 7 else [f"--rounds {args.rounds}"]
+        words += ["--no-end-to-end"] * args.no_end_to_end
+    else:
+        words += [] if (args.seeds, args.steps) == (10, 600) else [f"--seeds {args.seeds} --steps {args.steps}"]
+    return " ".join(words + ([] if args.device == "cpu" else [f"--device {args.device}"]))
 
 
 def grid(args):

@@ -14,8 +14,8 @@ SIZES = {  # N, T, D, labelled (and unlabelled) videos a step, steps a round of 
     "middle": SimpleNamespace(N=800, T=10, D=256, B=64, steps=8),
     "paper": SimpleNamespace(N=1059, T=10, D=1024, B=64, steps=3),
 }
-STACKS = {"tiny": (1, 8, 32), "middle": (1, 8, 32), "paper": (1, 8)}
-EPOCH = 15  # steps between evaluations, for every variant
+STACKS = {"tiny": (1, 8, 32), "middle": (1, 8, 32), "paper": (1, 8, 32)}
+EPOCH = 15  # steps between evaluations of the whole grid, for both sides
 
 
 def noise(z):
