@@ -119,7 +119,7 @@ def test_doctor_has_a_line_a_check_and_says_what_to_do(capsys, house, monkeypatc
         ("20_train.data=surogate", "unknown data set 'surogate': did you mean 'surrogate'?"),
         ("20_train.options={rhoo: 0.5}", "did you mean 'rho'?"),
         ("20_train.split=oficial", "did you mean 'official'?"),
-        ("20_train.fraction=0.001", "3 are needed: take at least"),
+        ("20_train.fraction=0.001", "fewer than the 3 needed: take 0.013"),
         ("20_train.settings={lamda1: 1}", "did you mean 'lambda1'?"),
         ("20_train.settings={lr: 1e-3, lambda1: -1}", "lambda1 = -1.0 is below 0"),
         ("36_loss_weights.lambda1=[1, -2]", "lambda1 = -2.0 is below 0"),

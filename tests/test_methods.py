@@ -120,8 +120,8 @@ def test_ridge_is_the_closed_form(easy):
 def test_precision_is_an_option_that_changes_little(precision, easy):
     runs = [quick("s4aqa", precision=p, steps=100) for p in ("fp32", precision)]
     exact, rounded = train("s4aqa", easy, official(easy), runs)
-    a, b = (r.predictions["step_100"].to_numpy() for r in (exact, rounded))
-    assert spearmanr(a, b)[0] > 0.95
+    a, b = (r.curve["loss"].to_numpy() for r in (exact, rounded))
+    assert np.allclose(a, b, rtol=0.02)
     assert np.array_equal(a, b) == (precision == "tf32")  # a mode of GPUs, which changes nothing here
 
 

@@ -76,16 +76,18 @@ def test_what_is_not_plain_cannot_name_a_run(tmp_path):
 def test_code_version_changes_with_the_sources_and_does_without_git(tmp_path, monkeypatch):
     package = tmp_path / "aqa_lib"
     (package / "study").mkdir(parents=True)
-    source = package / "study" / "identity.py"
-    source.write_text("x = 1\n")
-    monkeypatch.setattr(identity, "__file__", str(source))
+    monkeypatch.setattr(identity, "__file__", str(package / "study" / "identity.py"))
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    fresh = code_version.__wrapped__
-    first = fresh()
-    assert first.startswith("src.") and fresh() == first
-    source.write_text("x = 2\n")
+    fresh, seen = code_version.__wrapped__, set()
+    for part in ("chance.py", "losses.py", "data/x.py", "models/x.py", "methods/x.py", "training/x.py"):
+        (package / part).parent.mkdir(exist_ok=True)
+        (package / part).write_text("x = 1\n")
+        assert fresh().startswith("src.") and fresh() == fresh()
+        seen.add(fresh())
+    assert len(seen) == 6
     changed = fresh()
-    assert changed != first
+    (package / "study" / "report.py").write_text("x = 2\n")  # makes no run's numbers
+    assert fresh() == changed
     monkeypatch.setenv("PATH", str(tmp_path))  # no git at all
     assert fresh() == changed
 

@@ -320,7 +320,7 @@ def test_labelled_competitions_and_what_differs_elsewhere():
     [
         ({"rho": 1.0}, "rho .* lies in 0.0..0.99, but is 1.0: take 0.99"),
         ({"rho": -0.1}, "take 0.0"),
-        ({"rho": None}, "rho .* but is None: take 0.6"),
+        ({"rho": None}, "rho takes float \\(default 0.6\\), but got NoneType"),
         ({"rho": "0.5"}, "rho takes float"),
         ({"rho": float("nan")}, "rho takes float"),
         ({"nuisance": -1}, "nuisance .* lies in 0.0..20.0, but is -1.0: take 0.0"),
