@@ -2,7 +2,7 @@
 
 A word is splitmix64's finaliser (Steele, Lea, Flood 2014) applied to a 64-bit key plus a multiple of the
 golden ratio. The same key and place give the same number in any process, on any machine, in any order,
-whatever else is drawn beside it; `models/layers.py` computes the same words on a device.
+whatever else is drawn beside it; `models/functions.py` computes the same words on a device.
 """
 
 import hashlib

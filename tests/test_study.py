@@ -67,6 +67,15 @@ def test_a_run_asked_for_twice_is_trained_once(study, monkeypatch):
     assert record.run["device"] == "cpu" and record.spec["settings"]["lambda2"] == 0.1
 
 
+def test_weights_are_kept_on_request(study):
+    kept = study.train("s4aqa", WORLD, runs=RUNS[:2], weights=True)
+    weights = study.read(kept["id"][1]).weights()
+    assert weights["encoder.convs.0.weight"].shape == (3, 16, 16) and "encoder.norms.2.var" in weights
+    plain = study.train("s4aqa", WORLD, runs=RUNS[2:])
+    with pytest.raises(UserError, match="kept no weights"):
+        study.read(plain["id"][0]).weights()
+
+
 def test_processes_share_the_runs(study):
     alone = Study("alone").train("s4aqa", WORLD, runs=RUNS)
     shared = study.train("s4aqa", WORLD, runs=RUNS, workers=2)

@@ -27,6 +27,7 @@ def curves(curve, title="", surrogate=True):
     figure.update_xaxes(title="step")
     figure.update_yaxes(type="log", dtick="D2", row=1, col=1)
     figure.update_yaxes(title="rank correlation", row=1, col=2)
+    figure.update_layout(margin={"t": 95})
     return style(figure, title, surrogate)
 
 

@@ -17,7 +17,7 @@ recover = align = False, AA+RDA is align alone, AA+MSFR is recover alone.
 from aqa_lib import losses
 from aqa_lib.errors import UserError
 from aqa_lib.methods.base import Method, Setting
-from aqa_lib.models.layers import hashed, reverse_gradient
+from aqa_lib.models.functions import hashed, reverse_gradient
 from aqa_lib.models.s4aqa import S4AQA
 
 LABELLED, WHOLE, MASKED = range(3)

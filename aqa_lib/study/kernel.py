@@ -39,3 +39,8 @@ class BatchKernelManager(AsyncKernelManager):
     client_class = "aqa_lib.study.kernel.PollingClient"
     client_factory = Type(PollingClient)
     transport_encryption = "auto"  # where jupyter_client knows it; it also ends a warning per kernel
+
+    async def _async_interrupt_kernel(self):
+        """Not on the way to a shutdown: an idle kernel would print a KeyboardInterrupt, a busy one is killed."""
+        if not self.shutting_down:
+            await super()._async_interrupt_kernel()

@@ -46,7 +46,7 @@ def where(device):
 
     if device != "cpu":
         return f"on {torch.cuda.get_device_name(device)}, torch {torch.__version__}"
-    from aqa_lib.models.layers import fast_bf16
+    from aqa_lib.models.functions import fast_bf16
 
     fast = "with" if fast_bf16(torch.device("cpu")) else "without"
     kind = torch.backends.cpu.get_cpu_capability()

@@ -16,7 +16,7 @@ def measure(size, args):
 
     from aqa_lib.data.splits import official
     from aqa_lib.methods import get
-    from aqa_lib.models.layers import fast_bf16
+    from aqa_lib.models.functions import fast_bf16
     from aqa_lib.training.stack import Labels
 
     method, split = get("s4aqa"), official(data)

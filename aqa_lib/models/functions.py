@@ -1,0 +1,209 @@
+"""What the layers are made of: chance on the device, products in place, and functions with their own backward.
+
+Three functions have a hand-written backward, where autograd's would fill and add buffers of zeros: the temporal
+convolution, its shared first application, and batch norm with the ReLU and dropout behind it. Measured forward and
+backward on one AVX2 thread against autograd on the same formulas, at paper size, middle size and tiny K = 32: the
+convolution 1.06, 1.2 and 1.2 times as fast, the norm 1.9, 1.4 and 1.5 times.
+"""
+
+import math
+
+import torch
+from torch.autograd import Function
+
+from aqa_lib import chance
+
+# helpers
+
+
+def signed(word):
+    """A 64-bit word as the int64 that holds the same bits."""
+    return word - (1 << 64) if word >= 1 << 63 else word
+
+
+def hashed(keys, n):
+    """`chance.words` on the device: keys [...] int64 -> [..., n] int64, the same bits on any device."""
+    z = keys.unsqueeze(-1) + places(n, keys.device)
+    z.bitwise_xor_((z >> 30).bitwise_and_((1 << 34) - 1)).mul_(signed(chance.MIX1))
+    z.bitwise_xor_((z >> 27).bitwise_and_((1 << 37) - 1)).mul_(signed(chance.MIX2))
+    return z.bitwise_xor_((z >> 31).bitwise_and_((1 << 33) - 1))
+
+
+_places = {}
+
+
+def places(n, device):
+    """1..n times the golden ratio, kept: every step asks for the same few."""
+    if (n, device) not in _places:
+        _places[n, device] = torch.arange(1, n + 1, dtype=torch.int64, device=device) * signed(chance.GOLDEN)
+    return _places[n, device]
+
+
+def keep_bytes(keys, shape, p):
+    """0/1 bytes [*keys.shape, *shape] that are 0 with probability p (in steps of 1/256)."""
+    n = math.prod(shape)
+    bits = hashed(keys, -(-n // 8)).view(torch.uint8)[..., :n]
+    return bits.ge_(round(256 * p)).unflatten(-1, shape)
+
+
+def product(out, a, b, precision, add=False):
+    """out = a @ b, or out += a @ b, in place; a [K,M,C], b [K,C,O], out a view [K,M,O].
+
+    With "bf16" operands and result are rounded to bfloat16, the sums inside are kept in fp32.
+    """
+    if precision == "bf16":
+        if fast_bf16(a.device):
+            ab = torch.bmm(a.bfloat16(), b.bfloat16())
+            return out.add_(ab) if add else out.copy_(ab)
+        ab = torch.bmm(a.bfloat16().to(a.dtype), b.bfloat16().to(b.dtype)).bfloat16()  # emulated in fp32
+        return out.add_(ab) if add else out.copy_(ab)
+    return out.baddbmm_(a, b) if add else torch.bmm(a, b, out=out)
+
+
+def fast_bf16(device):
+    """Whether bfloat16 products are computed by the hardware (elsewhere they are slower than fp32)."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def rows(h):
+    """h [K,T,B,C] -> [K,TB,C], no copy."""
+    return h.flatten(1, 2)
+
+
+# functions with a backward of their own
+
+
+class Convolve(Function):
+    """y_t = h_{t-1} W_0 + h_t W_1 + h_{t+1} W_2, zeros beyond the ends: three products, no unfolding.
+
+    With `keeps` the last set comes out once for each of them: whole (None) or with its segments multiplied by
+    keep [K,T,B] of 0 and 1. Masking is done on the products before they are summed, so that a video and its
+    masked copy share them.
+    """
+
+    @staticmethod
+    def forward(ctx, h, weight, keeps, precision):
+        K, S, T, B, _ = h.shape
+        plain = S - bool(keeps)
+        y = h.new_empty(K, plain + len(keeps), T, B, weight.shape[-1])
+        for s in range(plain):
+            hs, ys = h[:, s], y[:, s]
+            product(rows(ys), rows(hs), weight[:, 1], precision)
+            product(rows(ys[:, 1:]), rows(hs[:, :-1]), weight[:, 0], precision, add=True)
+            product(rows(ys[:, :-1]), rows(hs[:, 1:]), weight[:, 2], precision, add=True)
+        if keeps:
+            z = h.new_empty(3, K, T, B, weight.shape[-1])
+            for d in range(3):
+                product(rows(z[d]), rows(h[:, -1]), weight[:, d], precision)
+            for out, keep in zip(y[:, plain:].unbind(1), keeps, strict=True):
+                kept = z if keep is None else z * keep.unsqueeze(-1)
+                out.copy_(kept[1])
+                out[:, 1:] += kept[0, :, :-1]
+                out[:, :-1] += kept[2, :, 1:]
+        ctx.save_for_backward(h, weight)
+        ctx.keeps, ctx.precision = keeps, precision
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        h, weight = ctx.saved_tensors
+        g, p, wt = g.contiguous(), ctx.precision, weight.mT
+        plain = h.shape[1] - bool(ctx.keeps)
+        dh = torch.empty_like(h) if ctx.needs_input_grad[0] else None
+        dw = torch.empty_like(weight, memory_format=torch.contiguous_format)
+        for s in range(plain):
+            hs, gs = h[:, s], g[:, s]
+            product(dw[:, 0], rows(hs[:, :-1]).mT, rows(gs[:, 1:]), p, add=s > 0)
+            product(dw[:, 1], rows(hs).mT, rows(gs), p, add=s > 0)
+            product(dw[:, 2], rows(hs[:, 1:]).mT, rows(gs[:, :-1]), p, add=s > 0)
+            if dh is not None:
+                ds = dh[:, s]
+                product(rows(ds), rows(gs), wt[:, 1], p)
+                product(rows(ds[:, :-1]), rows(gs[:, 1:]), wt[:, 0], p, add=True)
+                product(rows(ds[:, 1:]), rows(gs[:, :-1]), wt[:, 2], p, add=True)
+        if ctx.keeps:
+            dz = _spread(g[:, plain:], ctx.keeps)  # [3,K,T,B,O]
+            for d in range(3):
+                product(dw[:, d], rows(h[:, -1]).mT, rows(dz[d]), p, add=plain > 0)
+                if dh is not None:
+                    product(rows(dh[:, -1]), rows(dz[d]), wt[:, d], p, add=d > 0)
+        return dh, dw, None, None
+
+
+def _spread(g, keeps):
+    """The gradient of the three products [3,K,T,B,O] from those of the copies [K,len(keeps),T,B,O]."""
+    dz = g.new_zeros(3, g.shape[0], *g.shape[2:])
+    for gs, keep in zip(g.unbind(1), keeps, strict=True):
+        one = g.new_ones(1, 1, 1, 1) if keep is None else keep.unsqueeze(-1)
+        dz[0, :, :-1].addcmul_(gs[:, 1:], one[:, :-1] if keep is not None else one)
+        dz[1].addcmul_(gs, one)
+        dz[2, :, 1:].addcmul_(gs[:, :-1], one[:, 1:] if keep is not None else one)
+    return dz
+
+
+class NormReluDropFunction(Function):
+    """relu(x^ gamma + beta) * mask with x^ = (y - mean) / sqrt(var + eps), the statistics given or the batch's.
+
+    y [K,S,R,C], gamma, beta [K,C], mask [K,S,R,C] of 0 and 1 or None. Returns the mean and variance used.
+    """
+
+    @staticmethod
+    def forward(ctx, y, gamma, beta, mask, eps):
+        n = y.shape[2]
+        mean = y.sum(2, keepdim=True).div_(n)  # [K,S,1,C]
+        xhat = y - mean
+        var = (xhat * xhat).sum(2, keepdim=True).div_(n)
+        rstd = (var + eps).rsqrt_()
+        xhat *= rstd
+        out = torch.addcmul(beta[:, None, None], xhat, gamma[:, None, None]).relu_()
+        if mask is not None:
+            out *= mask
+        ctx.save_for_backward(xhat, rstd, gamma, out)
+        ctx.mark_non_differentiable(mean, var)
+        return out, mean, var
+
+    @staticmethod
+    def backward(ctx, g, *_):
+        xhat, rstd, gamma, out = ctx.saved_tensors
+        g = torch.ops.aten.threshold_backward(g, out, 0)  # zero where the ReLU or the mask is zero
+        n = g.shape[2]
+        dbeta = g.sum(2, keepdim=True)  # [K,S,1,C]
+        dgamma = (g * xhat).sum(2, keepdim=True)
+        a = gamma[:, None, None] * rstd
+        dy = g.mul_(a).addcmul_(xhat, a * dgamma / -n).add_(a * dbeta / -n)
+        return dy, _over_sets(dgamma), _over_sets(dbeta), None, None
+
+
+def _over_sets(d):
+    """Sum [K,S,1,C] over sets one after another, so that an idle set's zeros change no bit of the others."""
+    total = d[:, 0, 0]
+    for s in range(1, d.shape[1]):
+        total = total + d[:, s, 0]
+    return total
+
+
+class Product(Function):
+    """x W with rounded operands, in both directions."""
+
+    @staticmethod
+    def forward(ctx, x, weight, precision):
+        ctx.save_for_backward(x, weight)
+        ctx.precision = precision
+        return product(x.new_empty(*x.shape[:2], weight.shape[-1]), x, weight, precision)
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        g = g.contiguous()
+        dx = product(torch.empty_like(x), g, weight.mT, ctx.precision) if ctx.needs_input_grad[0] else None
+        dw = x.new_empty(weight.shape)
+        return dx, product(dw, x.mT, g, ctx.precision), None
+
+
+def reverse_gradient(x, coefficient):
+    """x in the forward pass, -coefficient times the gradient in the backward; coefficient [K] or a number."""
+    if torch.is_tensor(coefficient):
+        coefficient = coefficient.view(-1, *[1] * (x.dim() - 1))
+    return x.detach() + coefficient * (x.detach() - x)
