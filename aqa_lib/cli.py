@@ -16,6 +16,7 @@ COMMANDS = {
     "study": ("aqa_lib.study.runner", "run the notebooks of a study and write its report"),
     "runs": ("aqa_lib.study.runs", "list, filter, compare and delete the runs of the ledger"),
     "report": ("aqa_lib.study.report", "write the report of a study again"),
+    "data": ("aqa_lib.study.data", "count what a data set on disk holds, beside what was published"),
     "bench": ("aqa_lib.study.bench", "measure what a stack of runs saves"),
     "doctor": ("aqa_lib.study.doctor", "say what works on this machine, and what to do about the rest"),
 }

@@ -11,8 +11,11 @@ from scipy import stats
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation import (
     bootstrap_interval,
+    defined_mean,
     fisher_mean,
     holm,
+    kendall,
+    mae,
     mean_interval,
     paired_interval,
     pairwise_accuracy,
@@ -63,6 +66,47 @@ def test_spearman_rows_is_spearman_of_each_row():
         spearman_rows(predicted, true[:-1])
 
 
+scores = st.lists(st.integers(-9, 9).map(float), min_size=6, max_size=6)
+
+
+@given(scores, scores)
+@settings(max_examples=40, deadline=None)
+@pytest.mark.filterwarnings("ignore:rank correlation is undefined")
+@pytest.mark.parametrize("correlation", [spearman, kendall])
+def test_rank_correlations_see_order_alone(correlation, a, b):
+    a, b = np.array(a), np.array(b)
+    rho = correlation(a, b)
+    same = lambda other: other == pytest.approx(rho, abs=1e-12, nan_ok=True)  # noqa: E731
+    assert np.isnan(rho) == (np.ptp(a) == 0 or np.ptp(b) == 0)
+    assert np.isnan(rho) or -1 <= rho <= 1
+    assert same(correlation(b, a)) and same(-correlation(-a, b))
+    assert same(correlation(np.exp(a / 3), b**3)) and same(correlation(a[::-1], b[::-1]))
+    if np.ptp(a):
+        assert correlation(a, a) == pytest.approx(1)
+
+
+def test_kendall_by_hand():
+    # pairs 6; concordant (1,3) (1,4) (2,4) (3,4), discordant (1,2); (2,3) ties in one: (4 - 1)/sqrt(5 x 6)
+    assert kendall([1, 2, 2, 9], [5, 1, 6, 7]) == pytest.approx(3 / np.sqrt(30))
+    with pytest.warns(RuntimeWarning, match="constant"):
+        assert np.isnan(kendall([1, 1, 1], [1, 2, 3]))
+    with pytest.warns(RuntimeWarning, match="NaN or infinity"):
+        assert np.isnan(kendall([1, np.nan, 3], [1, 2, 3]))
+    with pytest.raises(UserError, match="vectors of one length"):
+        kendall([1, 2], [1, 2, 3])
+
+
+def test_defined_mean_counts_what_it_leaves_out():
+    with pytest.warns(RuntimeWarning, match="2 of 4 values are undefined"):
+        assert defined_mean([0.2, np.nan, 0.4, np.nan]) == (pytest.approx(0.3), 2, 4)
+    with pytest.warns(RuntimeWarning, match="1 of 1"):
+        assert np.isnan(defined_mean([np.nan]).mean)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert defined_mean([0.0, 0.8], mean=fisher_mean) == (pytest.approx(0.5), 0, 2)
+        assert defined_mean([]).n == 0
+
+
 def test_fisher_mean():
     assert fisher_mean([0.3, 0.3]) == pytest.approx(0.3)
     assert fisher_mean([0.0, 0.8]) == pytest.approx(0.5)  # artanh .8 = ln 3; tanh(ln 3 / 2) = (3-1)/(3+1)
@@ -76,6 +120,31 @@ def test_relative_l2():
     assert relative_l2([1.0, 8.0], [0.0, 10.0], span=20) == pytest.approx(0.625)
     with pytest.warns(RuntimeWarning, match="no span"):
         assert np.isnan(relative_l2([1.0, 2.0], [3.0, 3.0]))
+
+
+def test_mae():
+    assert mae([1.0, 8.0, 3.0], [0.0, 10.0, 3.0]) == 1
+    with pytest.raises(UserError, match="vectors of one length"):
+        mae([1, 2], [1])
+
+
+@given(scores, scores, st.integers(-8, 8), st.sampled_from([-4.0, 0.5, 2.0]))
+@settings(max_examples=50, deadline=None)
+def test_errors_move_and_scale_as_they_should(a, b, shift, scale):
+    a, b = np.array(a), np.array(b)
+    assert mae(a, b) == mae(b, a) == mae(a + shift, b + shift) == mae(scale * a, scale * b) / abs(scale)
+    if np.ptp(b):
+        assert relative_l2(scale * a + shift, scale * b + shift) == pytest.approx(relative_l2(a, b))
+        assert relative_l2(b, b) == 0
+
+
+@given(scores)
+@settings(max_examples=50, deadline=None)
+def test_pairs_turned_round(v):
+    pairs = np.array([(i, j) for i in range(6) for j in range(i)])
+    tied = np.mean([v[i] == v[j] for i, j in pairs])
+    assert pairwise_accuracy(v, pairs) + pairwise_accuracy(v, pairs[:, ::-1]) + tied == pytest.approx(1)
+    assert pairwise_accuracy(np.exp(v), pairs) == pairwise_accuracy(v, pairs)
 
 
 def test_pairwise_accuracy():

@@ -6,8 +6,10 @@ registers it. It may add `check(options)`, which sees all its options and return
 
 import importlib
 import pkgutil
+from pathlib import Path
 
 from aqa_lib.data.dataset import AssessmentSet
+from aqa_lib.data.folder import content
 from aqa_lib.errors import check_type, choose
 
 __all__ = ["AssessmentSet", "fingerprint", "load", "names", "reader", "resolve"]
@@ -41,7 +43,15 @@ def load(name, root=None, **options):
     return reader(name).load(root, **options)
 
 
-def fingerprint(name, root=None):
-    """What tells one content of a data set that is read from files from another; None for a generated one."""
+def fingerprint(name, root=None, features=None):
+    """What tells one content of a data set that is read from files from another; None for a generated one.
+
+    `features` is the option of that name, the path of a feature store from root: its content counts, too.
+    """
     module = reader(name)
-    return module.fingerprint(root) if hasattr(module, "fingerprint") else None
+    if not hasattr(module, "fingerprint"):
+        return None
+    mark = module.fingerprint(root)
+    if features is not None and (store := Path(root) / features).is_file():
+        mark += "-" + content(store, [store])
+    return mark

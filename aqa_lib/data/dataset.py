@@ -16,15 +16,18 @@ from safetensors.numpy import save_file
 from aqa_lib.errors import UserError
 
 VERSION = 1
-FIELDS = ("features", "scores", "ids", "judges", "difficulty", "groups", "lengths")
+FIELDS = ("features", "scores", "ids", "judges", "difficulty", "groups", "lengths", "pairs")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AssessmentSet:
-    """N assessed actions, each T segment features of D numbers, with a score where one is known."""
+    """N assessed actions, each T segment features of D numbers, with a score where one is known.
+
+    `features` is None where only the annotations are at hand: enough for splits, draws and whatever sees no video.
+    """
 
     name: str
-    features: np.ndarray  # [N, T, D] float32
+    features: np.ndarray | None  # [N, T, D] float32
     scores: np.ndarray  # [N] float64, NaN = unlabelled
     ids: np.ndarray  # [N] str, each once
     table: pd.DataFrame  # one row an item; column "split" (train/test) where there is an official split
@@ -32,6 +35,7 @@ class AssessmentSet:
     difficulty: np.ndarray | None = None  # [N]
     groups: np.ndarray | None = None  # [N] str: competition, surgeon, ... whose items resemble each other
     lengths: np.ndarray | None = None  # [N] int: valid segments where videos differ in length
+    pairs: np.ndarray | None = None  # [P, 2] int: items (better, worse), where skill is ranked in pairs
     truth: dict = dataclasses.field(default_factory=dict)  # planted truth, surrogate only
     meta: dict = dataclasses.field(default_factory=dict)  # options, source, "surrogate": bool
 
@@ -51,7 +55,8 @@ class AssessmentSet:
             put(field, "float64")
         for field in ("ids", "groups"):
             put(field, "str")
-        put("lengths", "int64")
+        for field in ("lengths", "pairs"):
+            put(field, "int64")
         object.__setattr__(self, "table", self.table.reset_index(drop=True))
         self._check()
 
@@ -59,15 +64,20 @@ class AssessmentSet:
         def refuse(field, why):
             raise UserError(f"data set {self.name!r}: field {field} {why}")
 
-        if self.features.ndim != 3 or 0 in self.features.shape:
-            refuse("features", f"must be [N, T, D] with no empty axis, but has shape {self.features.shape}")
-        n, t, _ = self.features.shape
-        if not np.isfinite(self.features).all():
-            refuse("features", "holds NaN or infinity; drop or repair those items first")
+        x, n = self.features, self.scores.size
+        if x is not None:
+            if x.ndim != 3 or 0 in x.shape:
+                refuse("features", f"must be [N, T, D] with no empty axis, but has shape {x.shape}")
+            if not np.isfinite(x).all():
+                refuse("features", "holds NaN or infinity; drop or repair those items first")
+            n = len(x)
+        elif n == 0:
+            refuse("scores", "is empty; a data set has at least one item")
         for field in ("scores", "ids", "difficulty", "groups", "lengths"):
             value = getattr(self, field)
             if value is not None and value.shape != (n,):
-                refuse(field, f"must have shape ({n},) like the {n} items of features, but has {value.shape}")
+                of = "features" if x is not None else "scores"
+                refuse(field, f"must have shape ({n},) like the {n} items of {of}, but has {value.shape}")
         if self.judges is not None and (self.judges.ndim != 2 or len(self.judges) != n):
             refuse("judges", f"must have shape ({n}, J), but has {self.judges.shape}")
         if len(self.table) != n:
@@ -75,14 +85,33 @@ class AssessmentSet:
         if np.isinf(self.scores).any():
             refuse("scores", "holds infinity; a score is a number, or NaN where it is unknown")
         if len(np.unique(self.ids)) != n:
-            refuse("ids", "holds an id twice; every item needs its own")
-        if self.lengths is not None and not ((self.lengths >= 1) & (self.lengths <= t)).all():
-            refuse("lengths", f"must lie in 1..{t}, the number of segments")
+            names, counts = np.unique(self.ids, return_counts=True)
+            refuse("ids", f"holds {str(names[counts.argmax()])!r} twice; every item needs an id of its own")
+        if self.lengths is not None:
+            most = x.shape[1] if x is not None else self.lengths.max()
+            if not ((self.lengths >= 1) & (self.lengths <= most)).all():
+                refuse("lengths", f"must lie in 1..{most}, the number of segments")
+        if self.pairs is not None:
+            if self.pairs.ndim != 2 or self.pairs.shape[1] != 2:
+                refuse("pairs", f"must have shape (P, 2), items (better, worse), but has {self.pairs.shape}")
+            if not ((self.pairs >= 0) & (self.pairs < n)).all():
+                refuse("pairs", f"must hold numbers of items, 0..{n - 1}")
+            if (self.pairs[:, 0] == self.pairs[:, 1]).any():
+                refuse("pairs", "holds an item that is ranked against itself")
         if "split" in self.table and not self.table["split"].isin(["train", "test"]).all():
             refuse("table", "has a column split with values other than 'train' and 'test'")
 
     def __len__(self):
         return len(self.scores)
+
+    def need_features(self):
+        """The features [N, T, D]; a UserError where the set is annotations alone."""
+        if self.features is None:
+            raise UserError(
+                f"data set {self.name!r} has no features, only annotations: give a feature store "
+                "(option features, the path of its file), or a set that comes with features"
+            )
+        return self.features
 
     @property
     def surrogate(self):
@@ -126,7 +155,7 @@ class AssessmentSet:
         if text["version"] != VERSION:
             raise UserError(f"{path} has format {text['version']}, but {VERSION} is read: save it anew")
         stored |= text["strings"]
-        plain = {k: stored[k] for k in FIELDS if k in stored}
+        plain = {"features": None} | {k: stored[k] for k in FIELDS if k in stored}
         table = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})
         truth = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
         return cls(name=text["name"], table=table, truth=truth, meta=text["meta"], **plain)

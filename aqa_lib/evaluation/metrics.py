@@ -1,9 +1,10 @@
-"""How good predicted scores are: rank correlation, relative L2, pairwise accuracy."""
+"""How good predicted scores are: rank correlations, errors, pairwise accuracy."""
 
 import warnings
+from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import kendalltau, rankdata
 
 from aqa_lib.errors import UserError
 
@@ -15,9 +16,7 @@ def spearman(predicted, true):
     predicted, true = _vectors(predicted, true)
     rho = float(spearman_rows(predicted[None], true)[0])
     if np.isnan(rho):
-        finite = np.isfinite(predicted).all() and np.isfinite(true).all()
-        why = "one side is constant" if finite else "NaN or infinity among the values"
-        warnings.warn(f"rank correlation is undefined: {why}", RuntimeWarning, stacklevel=2)
+        _undefined(predicted, true)
     return rho
 
 
@@ -38,6 +37,36 @@ def spearman_rows(predicted, true):
     return rho
 
 
+def kendall(predicted, true):
+    """Kendall's tau-b, which allows for ties; NaN and a warning where one side is constant."""
+    predicted, true = _vectors(predicted, true)
+    finite = np.isfinite(predicted).all() and np.isfinite(true).all()
+    tau = float(kendalltau(predicted, true).statistic) if finite else float("nan")
+    if np.isnan(tau):
+        _undefined(predicted, true)
+    return tau
+
+
+class Average(NamedTuple):
+    mean: float  # of the defined values; NaN where there is none
+    undefined: int  # how many were left out
+    n: int  # how many there were
+
+
+def defined_mean(values, mean=np.mean):
+    """Mean of the values that are defined, how many were not (a warning says so, too), and how many there were.
+
+    An undefined correlation is never 0. `mean=fisher_mean` averages through Fisher's z.
+    """
+    values = np.asarray(values, float).ravel()
+    defined = values[~np.isnan(values)]
+    undefined = len(values) - len(defined)
+    if undefined:
+        text = f"{undefined} of {len(values)} values are undefined and left out of the mean"
+        warnings.warn(text, RuntimeWarning, stacklevel=2)
+    return Average(float(mean(defined)) if len(defined) else float("nan"), undefined, len(values))
+
+
 def fisher_mean(rhos):
     """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
 
@@ -45,6 +74,12 @@ def fisher_mean(rhos):
     """
     rhos = np.asarray(rhos, float)
     return float(np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean())) if rhos.size else float("nan")
+
+
+def mae(predicted, true):
+    """Mean absolute error."""
+    predicted, true = _vectors(predicted, true)
+    return float(np.abs(predicted - true).mean())
 
 
 def relative_l2(predicted, true, span=None):
@@ -63,6 +98,12 @@ def pairwise_accuracy(scores, pairs):
     if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0:
         raise UserError(f"pairs must be indices [P, 2] (better, worse), P >= 1, but have shape {pairs.shape}")
     return float(np.mean(scores[pairs[:, 0]] > scores[pairs[:, 1]]))
+
+
+def _undefined(predicted, true):
+    finite = np.isfinite(predicted).all() and np.isfinite(true).all()
+    why = "one side is constant" if finite else "NaN or infinity among the values"
+    warnings.warn(f"rank correlation is undefined: {why}", RuntimeWarning, stacklevel=3)
 
 
 def _vectors(predicted, true):

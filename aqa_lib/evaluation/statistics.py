@@ -49,6 +49,29 @@ def paired_interval(a, b, level=0.95):
     return Paired(*interval, float(stats.wilcoxon(d).pvalue), float(p_t))
 
 
+def sign_flip_test(a, b, flips=20_000, seed=0):
+    """p of the paired permutation test that a - b is as often above as below zero, two-sided.
+
+    Under that hypothesis each difference could as well have had the other sign; the statistic is |mean|. All 2^n
+    sign patterns where those are no more than `flips`, otherwise `flips` random ones and the observed one.
+    """
+    a, b = np.asarray(a, float), np.asarray(b, float)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise UserError(f"a paired comparison needs equally many values a side, not {a.shape} and {b.shape}")
+    d = a - b
+    n = len(d)
+    if np.isnan(d).any():
+        return float("nan")
+    if n < 63 and 2**n <= flips:
+        signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)  # [2^n, n]
+        extra = 0
+    else:
+        signs, extra = np.random.default_rng(seed).choice([-1, 1], (flips, n)), 1
+    # as extreme as observed, up to rounding: sums of the same numbers in another order must count as equal
+    extreme = np.abs(signs @ d) >= abs(d.sum()) - 1e-12 * np.abs(d).sum()
+    return float((extreme.sum() + extra) / (len(signs) + extra))
+
+
 def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
     """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval."""
     data = tuple(_values(v, level) for v in (values if isinstance(values, tuple) else (values,)))

@@ -55,7 +55,7 @@ class Study:
         """What a run is: its method, data set, split and all settings, resolved. The ledger's key."""
         options = {k: v for k, v in data.items() if k != "name"}
         known = data_sets.resolve(data["name"], options)
-        mark = data_sets.fingerprint(data["name"], root)
+        mark = data_sets.fingerprint(data["name"], root, known.get("features"))
         known |= {"fingerprint": mark} if mark else {}
         return {"method": method, "data": {"name": data["name"], **known}, "split": split,
                 "settings": methods.get(method).resolve(run)}  # fmt: skip

@@ -46,6 +46,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
     hold (default: by the memory at hand). `on_result(place, result)` is called as soon as a run ends.
     """
     method = methods.get(method) if isinstance(method, str) else method
+    data.need_features()
     runs = [method.resolve(run) for run in runs]
     labels = [Labels(data, split, s) for s in runs]  # refuses impossible draws before anything is trained
     results = [None] * len(runs)

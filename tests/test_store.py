@@ -1,0 +1,329 @@
+"""The feature store and the importers, against arrays as they were and files written by other libraries."""
+
+import json
+import os
+import pickle
+import struct
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.io
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aqa_lib.data.importers import import_features, import_list, read_array
+from aqa_lib.data.store import Store, joined
+from aqa_lib.errors import UserError
+
+RNG = np.random.default_rng(0)
+ABOUT = {"fps": 25.0, "stride": 16, "window": 16, "backbone": "i3d", "weights": "ab" * 32}
+
+
+def features():
+    """Three videos of different length; flow of two of them; rotations with an axis more."""
+    rgb = {"v1": RNG.random((3, 4)), "run/v2": RNG.random((5, 4)), "v3": RNG.random((1, 4))}
+    flow = {"v1": RNG.random((3, 2)), "run/v2": RNG.random((4, 2))}
+    rotations = {"v3": RNG.random((2, 4, 6)).astype(np.float16)}
+    return {"rgb": rgb, "flow": flow, "rotations": rotations}
+
+
+@pytest.fixture()
+def store(tmp_path):
+    written = features()
+    path = Store.write(tmp_path / "deep" / "s.features", written, {"rgb": ABOUT, "flow": {"fps": 25}})
+    return Store.read(path), written
+
+
+def test_what_was_written_is_read(store):
+    store, written = store
+    assert list(store.ids) == ["v1", "run/v2", "v3"] and len(store) == 3 and "v3" in store and "v4" not in store
+    assert store.modalities == ["rgb", "flow", "rotations"]
+    for modality, videos in written.items():
+        for video, x in videos.items():
+            got = store.get(video, modality)
+            wanted = x if x.dtype == np.float16 else x.astype(np.float32)
+            assert got.dtype == wanted.dtype
+            np.testing.assert_array_equal(got, wanted)
+    assert list(store.lengths("rgb")) == [3, 5, 1] and list(store.lengths("flow")) == [3, 4, 0]
+    assert store.about["rgb"] == ABOUT
+    assert store.about["flow"] == {"fps": 25, "stride": None, "window": None, "backbone": None, "weights": None}
+
+
+names = st.text(st.characters(blacklist_categories=("Cs",)), min_size=1, max_size=8)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.dictionaries(names, st.integers(1, 6), min_size=1, max_size=5), st.integers(1, 3), st.randoms())
+def test_any_names_and_lengths_come_back(tmp_path_factory, lengths, width, random):
+    x = {v: np.full((n, width), random.random(), np.float32) for v, n in lengths.items()}
+    store = Store.read(Store.write(tmp_path_factory.mktemp("any") / "s", {"rgb": x}))
+    order = random.sample(list(x), len(x))
+    stacked, found = store.stack(order)
+    assert list(found) == [lengths[v] for v in order] and list(store.lengths("rgb")) == list(lengths.values())
+    for row, video in zip(stacked, order, strict=True):
+        np.testing.assert_array_equal(row[: lengths[video]], x[video])
+        np.testing.assert_array_equal(store.get(video), x[video])
+
+
+def test_seconds_by_hand(store):
+    np.testing.assert_allclose(store[0].seconds("v1", "rgb"), [[0, 0.64], [0.64, 1.28], [1.28, 1.92]])
+    with pytest.raises(UserError, match="does not say the stride of flow"):
+        store[0].seconds("v1", "flow")
+
+
+def test_stack_follows_the_order_asked_for_and_pads_with_zeros(store):
+    store, written = store
+    x, lengths = store.stack(["v3", "v1", "run/v2"], "rgb")
+    assert x.shape == (3, 5, 4) and list(lengths) == [1, 3, 5]
+    np.testing.assert_array_equal(x[1, :3], written["rgb"]["v1"].astype(np.float32))
+    assert not x[0, 1:].any() and not x[1, 3:].any() and x[2].all()
+    both, _ = store.stack(["v1"], "rgb+flow")
+    np.testing.assert_array_equal(both[0, :, 4:], written["flow"]["v1"].astype(np.float32))
+    assert store.stack(["v1", "v1"], "rgb", segments=3)[0].shape == (2, 3, 4)
+
+
+def test_joined_gives_lengths_only_where_they_differ(store):
+    path = store[0].path
+    assert joined(None, ["v1"]) == (None, None)
+    assert joined(path, ["v1", "v1"], "rgb")[1] is None
+    assert list(joined(path, ["v1", "v3"], "rgb")[1]) == [3, 1]
+
+
+@pytest.mark.parametrize(
+    "ask, said",
+    [
+        (lambda s: s.get("v9", "rgb"), "unknown video in .*'v9': did you mean"),
+        (lambda s: s.get("v1", "rgp"), "did you mean 'rgb'"),
+        (lambda s: s.get("v1"), "holds several modalities"),
+        (lambda s: s.get("v3", "flow"), "'v3' has no flow features"),
+        (lambda s: s.stack(["v1", "w", "u"], "rgb"), "lacks 2 of 3 videos, the first being 'w'"),
+        (lambda s: s.stack(["v1", "v3"], "rgb", segments=3), "'v3' has 1 rgb segments in .* 3 are asked for"),
+        (lambda s: s.stack(["run/v2"], "rgb+flow"), "'run/v2' has 4 flow segments in .* but 5 of rgb"),
+        (lambda s: s.lengths("depth"), "unknown modality"),
+    ],
+)
+def test_what_is_not_there_is_named(store, ask, said):
+    with pytest.raises(UserError, match=said) as error:
+        ask(store[0])
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "features, about, said",
+    [
+        ({}, {}, "no features to write"),
+        ({"rgb": {}}, {}, "no features to write"),
+        ({"rgb": {"a": np.ones((2, 3))}, "flow": {}}, {}, "'flow' has no videos"),
+        ({"a+b": {"a": np.ones((2, 3))}}, {}, "cannot be named 'a\\+b'"),
+        ({"rgb": {"a": np.ones(3)}}, {}, "'a' must be numbers \\[T, D\\]"),
+        ({"rgb": {"a": np.ones((0, 3))}}, {}, "no empty axis"),
+        ({"rgb": {"a": np.array([["x"]])}}, {}, "must be numbers"),
+        ({"rgb": {"a": np.full((1, 2), np.nan)}}, {}, "'a' hold NaN"),
+        ({"rgb": {"a": np.ones((2, 3)), "b": np.ones((2, 4))}}, {}, "'b' have shape \\(2, 4\\)"),
+        ({"rgb": {"a": np.ones((2, 3))}}, {"flow": {}}, "unknown modality"),
+        ({"rgb": {"a": np.ones((2, 3))}}, {"rgb": {"fsp": 25}}, "did you mean 'fps'"),
+        ({"rgb": {"a": np.ones((2, 3))}}, {"rgb": {"fps": 0}}, "fps of modality 'rgb' must be a number above 0"),
+        ({"rgb": {"a": np.ones((2, 3))}}, {"rgb": {"weights": 3}}, "weights of modality 'rgb' must be a word"),
+    ],
+)
+def test_what_cannot_be_written_is_named(tmp_path, features, about, said):
+    with pytest.raises(UserError, match=said):
+        Store.write(tmp_path / "s", features, about)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_failed_write_leaves_the_old_store(tmp_path, monkeypatch):
+    path = Store.write(tmp_path / "s", {"rgb": {"a": np.ones((2, 3))}})
+    before = path.read_bytes()
+
+    def full(arrays, file, metadata):
+        with open(file, "wb") as f:
+            f.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aqa_lib.data.store.save_file", full)
+    with pytest.raises(UserError, match="No space left"):
+        Store.write(path, {"rgb": {"b": np.ones((2, 3))}})
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["s"]
+
+
+def test_what_is_no_store_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no feature store at"):
+        Store.read(tmp_path / "nothing")
+    whole = Store.write(tmp_path / "s", features()).read_bytes()
+    size = struct.unpack("<Q", whole[:8])[0]
+    header = json.loads(whole[8 : 8 + size])
+    header["__metadata__"]["aqa_store"] = header["__metadata__"]["aqa_store"].replace('"version": 1', '"version": 2')
+    newer = json.dumps(header).encode()
+    cases = {"cut": whole[:-3], "pickle": pickle.dumps({"a": 1}), "none": b"", "head": whole[: size // 2]}
+    for name, content in cases.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match="is not a feature store"):
+            Store.read(tmp_path / name)
+    (tmp_path / "newer").write_bytes(struct.pack("<Q", len(newer)) + newer + whole[8 + size :])
+    with pytest.raises(UserError, match="has format 2, but 1 is read"):
+        Store.read(tmp_path / "newer")
+
+
+def test_reading_one_video_does_not_read_the_others(tmp_path):
+    """The file is mapped: a store of 61 MB opens and gives one video without taking that much memory."""
+    path = Store.write(tmp_path / "s", {"rgb": {f"v{i}": np.ones((50, 1024), np.float32) for i in range(300)}})
+    assert path.stat().st_size > 60e6
+
+    def resident():
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    before = resident()
+    assert Store.read(path).get("v150").sum() == 50 * 1024
+    assert resident() - before < 15e6
+
+
+# importers
+
+X = RNG.random((5, 6)).astype(np.float32)
+
+
+def files(folder, x=X):
+    """x as a file of every kind that this machine can write."""
+    folder.mkdir(exist_ok=True)
+    np.save(folder / "a.npy", x)
+    np.savez(folder / "b.npz", feature=x)
+    scipy.io.savemat(folder / "c.mat", {"feat": x})
+    np.savetxt(folder / "d.csv", x, delimiter=",", fmt="%.9g")
+    lines = (folder / "d.csv").read_text()
+    (folder / "e.csv").write_text(",".join(f"f{i}" for i in range(x.shape[1])) + "\n" + lines)
+    pd.DataFrame(x).to_csv(folder / "f.csv")  # with numbers of columns and of rows
+    pd.DataFrame(x).to_csv(folder / "g.csv", index=False)
+    return sorted(folder.iterdir())
+
+
+def test_every_kind_of_file_gives_the_same(tmp_path):
+    for path in files(tmp_path / "f"):
+        np.testing.assert_array_equal(read_array(path), X)
+
+
+def test_hdf5(tmp_path):
+    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["video/rgb"] = X
+        file["video/flow"] = X + 1
+    np.testing.assert_array_equal(read_array(tmp_path / "a.h5", key="video/flow"), X + 1)
+    with pytest.raises(UserError, match="choose one with key"):
+        read_array(tmp_path / "a.h5")
+
+
+def test_hdf5_without_h5py(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
+    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
+    with pytest.raises(UserError, match="needs the package h5py"):
+        read_array(tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    "shape, layout, wanted",
+    [
+        ((5, 6), "TD", lambda x: x),
+        ((6, 5), "DT", lambda x: x.T),
+        ((5, 6, 1, 1), "TD", lambda x: x[..., 0, 0]),
+        ((1, 5, 6), "TD", lambda x: x[0]),
+        ((6,), "TD", lambda x: x[None]),
+        ((10, 5, 6), "CTD", lambda x: x.mean(axis=0)),
+        ((5, 10, 6), "TCD", lambda x: x.mean(axis=1)),
+    ],
+)
+def test_layouts(tmp_path, shape, layout, wanted):
+    x = RNG.random(shape)
+    np.save(tmp_path / "a.npy", x)
+    np.testing.assert_allclose(read_array(tmp_path / "a.npy", layout=layout), wanted(x), rtol=1e-6)
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("touch evil",)
+
+
+def test_nothing_is_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    hostile = np.array([Evil()], dtype=object)
+    np.save("a.npy", hostile)
+    np.savez("b.npz", x=hostile)
+    (tmp_path / "c.npy").write_bytes(pickle.dumps(Evil()))
+    for name in ("a.npy", "b.npz", "c.npy"):
+        with pytest.raises(UserError, match="pickled objects, which are not opened"):
+            read_array(tmp_path / name)
+    assert not (tmp_path / "evil").exists()
+
+
+@pytest.mark.parametrize(
+    "name, content, said",
+    [
+        ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read as features"),
+        ("a.npz", b"PK\x03\x04", "cannot be read as features"),
+        ("a.mat", b"MATLAB 5.0 MAT-file", "cannot be read as features"),
+        ("a.csv", b"1,2,3\n4,5\n", "row 2 is not 3 numbers"),
+        ("a.csv", b"1,2,3\n4,x,5\n", "row 2 is not 3 numbers"),
+        ("a.csv", b"", "has shape"),
+        ("a.csv", b"1,nan\n", "NaN or infinity"),
+        ("a.pkl", b"", "unknown kind of file"),
+    ],
+)
+def test_files_that_are_no_features(tmp_path, name, content, said):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=said) as error:
+        read_array(tmp_path / name)
+    assert "\n" not in str(error.value)
+
+
+def test_a_folder_becomes_a_store(tmp_path):
+    folder = tmp_path / "i3d"
+    (folder / "train").mkdir(parents=True)
+    both = RNG.random((7, 8)).astype(np.float32)
+    np.save(folder / "train" / "video_1.npy", both)
+    np.save(folder / "video.2.npy", both[:4])
+    store = Store.read(import_features(folder, tmp_path / "s", "rgb+flow", about={"rgb": ABOUT}))
+    assert sorted(store.ids) == ["train/video_1", "video.2"] and store.about["rgb"]["stride"] == 16
+    np.testing.assert_array_equal(store.get("train/video_1", "rgb"), both[:, :4])
+    np.testing.assert_array_equal(store.get("video.2", "flow"), both[:4, 4:])
+
+
+def test_a_folder_that_is_unclear(tmp_path):
+    with pytest.raises(UserError, match="there is no folder"):
+        import_features(tmp_path / "nothing", tmp_path / "s")
+    with pytest.raises(UserError, match="holds no feature files"):
+        import_features(tmp_path, tmp_path / "s")
+    files(tmp_path / "f")
+    with pytest.raises(UserError, match="holds .csv and .mat and .npy and .npz files: choose one with suffix"):
+        import_features(tmp_path / "f", tmp_path / "s")
+    assert list(Store.read(import_features(tmp_path / "f", tmp_path / "s", suffix=".csv")).ids) == ["d", "e", "f", "g"]
+    np.savez(tmp_path / "f" / "b.npz", one=X, two=X)
+    with pytest.raises(UserError, match="holds 2 arrays \\(one, two\\)"):
+        import_features(tmp_path / "f", tmp_path / "s", suffix=".npz")
+    store = Store.read(import_features(tmp_path / "f", tmp_path / "s", suffix=".npz", key="two"))
+    np.testing.assert_array_equal(store.get("b"), X)
+
+
+def test_a_list_of_all_videos(tmp_path, monkeypatch):
+    """One object array beside one of names, as weakly supervised localisation hands them out."""
+    monkeypatch.chdir(tmp_path)
+    both = np.empty(2, dtype=object)
+    both[:] = [RNG.random((3, 4)).astype(np.float32), RNG.random((5, 4)).astype(np.float32)]
+    np.save("x.npy", both)
+    np.save("names.npy", np.array([b"v1", b"v2"]))
+    store = Store.read(import_list("x.npy", "names.npy", tmp_path / "s"))
+    np.testing.assert_array_equal(store.get("v2", "flow"), both[1][:, 2:])
+    assert list(store.lengths("rgb")) == [3, 5]
+    np.save("three.npy", np.array(["v1", "v2", "v3"]))
+    with pytest.raises(UserError, match="holds 2 videos, but three.npy 3 names"):
+        import_list("x.npy", "three.npy", tmp_path / "s")
+    np.save("twice.npy", np.array(["v1", "v1"]))
+    with pytest.raises(UserError, match="'v1' stands there twice"):
+        import_list("x.npy", "twice.npy", tmp_path / "s")
+    np.save("evil.npy", np.array([Evil()], dtype=object))
+    with pytest.raises(UserError, match="not opened"):
+        import_list("evil.npy", "names.npy", tmp_path / "s")
+    assert not (tmp_path / "evil").exists()
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "names.npy").read_bytes()[:-1])
+    with pytest.raises(UserError, match="cannot be read as a .npy file"):
+        import_list("x.npy", "cut.npy", tmp_path / "s")
