@@ -83,6 +83,17 @@ def test_norm_relu_drop_against_batchnorm():
                                     (y.flatten(2, 3), norm.gamma, norm.beta))  # fmt: skip
 
 
+def test_dropout_keeps_the_mean_and_draws_for_each_run_alone():
+    drop, x = layers.Dropout(0.25), torch.ones(3, 400, 25)
+    keys = torch.tensor([7, 8, 7])
+    out = drop(x, keys)
+    assert torch.allclose(out.unique(), torch.tensor([0.0, 4 / 3]))
+    assert abs(out.mean().item() - 1) < 4 * np.sqrt(1 / 3 / x.numel())
+    assert torch.equal(out[0], out[2]) and not torch.equal(out[0], out[1])
+    assert torch.equal(drop(x[1:2], keys[1:2])[0], out[1])
+    assert torch.equal(drop.eval()(x, keys), x)
+
+
 def test_gru_cell_and_attention():
     torch.manual_seed(3)
     cell = fill(layers.GRUCell(runs=2, inputs=3, hidden=4))

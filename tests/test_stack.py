@@ -208,6 +208,14 @@ def test_train_gives_a_lone_run_and_a_stacked_one_the_same_result():
     assert list(together[0].curve["step"]) == list(range(4, 41, 4))
 
 
+def test_a_run_without_unlabelled_videos_rides_along():
+    data = noise_set()
+    runs = [small(fraction=1.0, recover=False, align=False), small()]
+    together = train("s4aqa", data, official(data), runs)
+    (alone,) = train("s4aqa", data, official(data), runs[:1])
+    pd.testing.assert_frame_equal(alone.predictions, together[0].predictions, rtol=1e-5, atol=1e-5)
+
+
 def test_a_diverging_run_leaves_alone_and_says_why():
     data = noise_set()
     runs = [small(seed=1), small(seed=1, lr=1e12), small(seed=2)]

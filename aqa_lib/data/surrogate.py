@@ -80,6 +80,17 @@ OPTIONS = {name: knob.default for name, knob in KNOBS.items()}
 WIDTH = 8  # of the nuisance
 
 
+def knob_table():
+    """Every knob as words: its default, its range, what it does."""
+    rows = {}
+    for name, knob in KNOBS.items():
+        words = isinstance(knob.low, tuple)
+        spread = ", ".join(knob.low) if words else f"{knob.low} .. {knob.high if name != 'seed' else 'any'}"
+        default = "by size, or all" if knob.default is None else str(knob.default)
+        rows[name] = {"default": default, "range": spread, "what it does": knob.about}
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
 def check(options):
     """The options with None filled in from `size`, every one within its range."""
     options = dict(options)

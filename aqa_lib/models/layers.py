@@ -82,6 +82,19 @@ class NormReluDrop(RunLayer):
         return out.view(shape)
 
 
+class Dropout(nn.Module):
+    """Each number of x [K, ...] kept with probability 1 - p (in steps of 1/256) and scaled by its inverse."""
+
+    def __init__(self, p):
+        super().__init__()
+        self.p = round(256 * p) / 256
+
+    def forward(self, x, keys):  # keys [K] int64: the place of this step's bits
+        if not (self.training and self.p):
+            return x
+        return x * keep_bytes(keys, x.shape[1:], self.p).to(x.dtype) / (1 - self.p)
+
+
 class GRUCell(RunLayer):
     """h' = (1 - z) n + z h, gates as in torch.nn.GRUCell; x [K,B,in], h [K,B,hidden]."""
 

@@ -99,12 +99,11 @@ class Stack:
         y = np.stack([lab.scores * lab.scale for lab in self.labels])
         self.y = torch.from_numpy(y).to(self.device, self.dtype)  # [K,N]
         B = self.runs[0]["batch"]
-        self.queues = [
-            [Queue(lab.train, s["seed"], "labelled"), Queue(lab.unlabelled, s["seed"], "unlabelled")][
-                : len(self.streams)
-            ]
-            for s, lab in zip(self.runs, self.labels, strict=True)
-        ]
+        self.queues = []
+        for s, lab in zip(self.runs, self.labels, strict=True):
+            others = lab.unlabelled if len(lab.unlabelled) else lab.train  # a run that rides along uses none of them
+            items = {"labelled": lab.train, "unlabelled": others}
+            self.queues.append([Queue(items[name], s["seed"], name) for name in self.streams])
         names = [(name, i) for name in self.places for i in range(self.method.PLACES[name])]
         self.base = np.array([[chance.key(s["seed"], *place) for place in names] for s in self.runs], dtype=np.uint64)
         self.tables, self.block, self.B = {}, None, B
