@@ -21,6 +21,7 @@ from aqa_lib.evaluation import (
     pairwise_accuracy,
     relative_l2,
     spearman,
+    spearman_by_group,
     spearman_rows,
 )
 
@@ -234,3 +235,18 @@ def test_holm_rejects_as_the_stepwise_rule(ps):
             break
         rejected.add(int(j))
     assert set(np.flatnonzero(adjusted <= alpha)) == rejected
+
+
+def test_spearman_by_group_is_scipys_in_each_and_fishers_over_all():
+    spearmanr = stats.spearmanr
+
+    rng = np.random.default_rng(3)
+    groups = np.repeat(["Ball", "Clubs", "Hoop"], [12, 9, 15])
+    true = rng.normal(size=36)
+    predicted = true + rng.normal(size=36)
+    rhos, mean = spearman_by_group(predicted, true, groups)
+    by_hand = {g: spearmanr(predicted[groups == g], true[groups == g])[0] for g in ("Ball", "Clubs", "Hoop")}
+    assert rhos == pytest.approx(by_hand)
+    assert mean == pytest.approx(np.tanh(np.mean([np.arctanh(r) for r in by_hand.values()])))
+    with pytest.raises(UserError, match="groups"):
+        spearman_by_group(predicted, true, groups[:3])

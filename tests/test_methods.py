@@ -55,6 +55,22 @@ def test_a_method_never_sees_a_score_that_was_not_drawn(name, easy):
     assert np.array_equal(a, b)
 
 
+def test_a_method_that_peeks_gets_nan(easy, monkeypatch):
+    """One that adds the scores of its unlabelled videos to its loss is stopped, with a reason."""
+    s4aqa = methods.get("s4aqa")
+    honest = type(s4aqa).losses
+
+    def peeking(self, model, batch):
+        items = batch.stack.items[batch.step % 256][:, 1]  # the unlabelled of this step
+        terms = honest(self, model, batch)
+        return terms | {"loss": terms["loss"] + batch.stack.y.gather(1, items).sum(1)}
+
+    assert train("s4aqa", easy, official(easy), [quick("s4aqa", steps=5)])[0].complete
+    monkeypatch.setattr(type(s4aqa), "losses", peeking)
+    (result,) = train("s4aqa", easy, official(easy), [quick("s4aqa", steps=5)])
+    assert not result.complete and "the loss is nan" in result.reason
+
+
 def test_losses_by_hand():
     """Float64, two runs: a mean over items and dimensions, never over runs."""
     y, yhat = torch.tensor([[1.0, 2.0], [0.0, 4.0]]).double(), torch.tensor([[2.0, 0.0], [1.0, 1.0]]).double()

@@ -12,6 +12,7 @@ from aqa_lib.evaluation.metrics import (
     pairwise_accuracy,
     relative_l2,
     spearman,
+    spearman_by_group,
     spearman_rows,
 )
 from aqa_lib.evaluation.power import (
@@ -60,6 +61,7 @@ __all__ = [
     "selection",
     "sign_flip_test",
     "spearman",
+    "spearman_by_group",
     "spearman_rows",
     "steiger",
     "tie_range",

@@ -82,6 +82,16 @@ def mae(predicted, true):
     return float(np.abs(predicted - true).mean())
 
 
+def spearman_by_group(predicted, true, groups):
+    """({group: rank correlation}, their Fisher mean): how sets of several actions or routines are evaluated."""
+    predicted, true = _vectors(predicted, true)
+    groups = np.asarray(groups)
+    if groups.shape != true.shape:
+        raise UserError(f"groups {groups.shape} must name the group of each of the {len(true)} items")
+    rhos = {str(g): spearman(predicted[groups == g], true[groups == g]) for g in np.unique(groups)}
+    return rhos, fisher_mean(list(rhos.values()))
+
+
 def relative_l2(predicted, true, span=None):
     """R-l2 x 100 = 100/N sum ((s - s')/(s_max - s_min))^2; the span is that of the true scores given."""
     predicted, true = _vectors(predicted, true)
