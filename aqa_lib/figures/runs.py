@@ -91,7 +91,9 @@ def intervals(table, title="", metric="rank correlation", surrogate=True):
         hovertemplate="%{y}: %{x:.3f}, n = %{customdata}<extra></extra>",
     )
     figure.update_xaxes(title=f"{metric} on the test videos")
-    figure.update_layout(height=140 + 46 * len(names), legend={"orientation": "h", "y": -0.35, "yanchor": "top"})
+    figure.update_layout(
+        height=140 + 46 * len(names), legend={"orientation": "h", "y": -90 / (46 * len(names)), "yanchor": "top"}
+    )
     return style(figure, title, surrogate)
 
 
