@@ -10,7 +10,7 @@ from aqa_lib.study.bench.sizes import SIZES, STACKS, noise, peers
 def measure(size, args):
     """Rows of one size: each variant's microseconds a model-step and its ratio to (b) and (a)."""
     z, device = SIZES[size], args.device
-    data, split, labels = noise(z), None, None
+    data = noise(z)
     oracle = peers()
     import torch
 

@@ -123,7 +123,7 @@ def notebook_seconds(folder, name, source, **parameters):
 
 def one_by_hand(seed):
     """One run of the grid as a researcher's notebook would hold it, variant (a)."""
-    z, labels = SIZES["tiny"], None
+    z = SIZES["tiny"]
     from aqa_lib.data.splits import official
     from aqa_lib.methods import get
     from aqa_lib.training.stack import Labels
