@@ -142,3 +142,16 @@ def test_reversed_gradient_scales_each_run():
     assert torch.allclose(y, x)
     (g,) = torch.autograd.grad(y.sum(), x)
     assert torch.allclose(g, torch.tensor([[-1.0] * 3, [-0.25] * 3], dtype=torch.float64))
+
+
+def test_a_parameter_that_a_later_loss_does_not_use_has_no_gradient_left():
+    class Two(layers.Model):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = (layers.Linear(runs=2, inputs=3, outputs=2) for _ in range(2))
+
+    model, x = Two().initialise([0, 1]), torch.ones(2, 4, 3)
+    model.differentiate((model.a(x) + model.b(x)).sum((1, 2)))
+    assert (model.flat_grad[:, :16] != 0).all()
+    model.differentiate(model.b(x).sum((1, 2)))
+    assert (model.flat_grad[:, :8] == 0).all() and (model.flat_grad[:, 8:16] != 0).all()

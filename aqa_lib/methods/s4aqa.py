@@ -10,9 +10,19 @@ cross-entropy of a discriminator of labelled against unlabelled encodings behind
 Stated in the paper: the three losses, lambda1 = 40, lambda2 = 0.1, one random masked segment, Adam 5e-4 with
 weight decay 1e-4, the weights of Eq. 6. Chosen here: zeros as mask; L_rcvr averaged over the D dimensions;
 each set (labelled, whole, masked) normalised by its own batch statistics while the running ones follow the
-labelled; gradient reversal coefficient 1; 32 + 32 videos a step. The paper's variants are settings: AA is
-recover = align = False, AA+RDA is align alone, AA+MSFR is recover alone.
+labelled; gradient reversal coefficient 1; 32 + 32 videos a step.
+
+The paper's variants are settings. AA: recover = align = False; AA+RDA: align alone; AA+MSFR: recover alone. Masks of
+2 or 3 segments. `alignment`: by MMD instead (bandwidths chosen here, see losses.mmd). `recover_labelled`: recovery on
+labelled videos too (here: the mean of both losses). `pretrain`: "vanilla SSL", that share of the steps minimises the
+recovery loss alone and the rest the regression alone, in one optimiser. `pretext` "still": all segment features are
+predicted from those of still frames (mean absolute error). `modality` "rgb+flow": an encoder and a decoder each, the
+encodings side by side, L_rcvr the mean of both. Not in the paper: `ramp` (the schedule of DANN for the reversal),
+`balance` (each auxiliary loss divided by the norm of its gradient at the encoder's weights and multiplied by that of
+the regression, norms averaged over about ten steps) and `watch` (records those norms).
 """
+
+import torch
 
 from aqa_lib import losses
 from aqa_lib.errors import UserError
@@ -20,68 +30,171 @@ from aqa_lib.methods.base import Method, Setting
 from aqa_lib.models.functions import hashed, reverse_gradient
 from aqa_lib.models.s4aqa import S4AQA
 
-LABELLED, WHOLE, MASKED = range(3)
+LABELLED, WHOLE, MASKED, HINTED = range(4)  # HINTED: the labelled videos as the recovery sees them
+ORDER = (LABELLED, HINTED, WHOLE, MASKED)  # as they are encoded: copies of the unlabelled come last
 
 
 class SemiSupervised(Method):
+    title = "S4AQA"
     SETTINGS = {
         "recover": Setting(True, "recover masked segments of unlabelled videos (MSFR)", per_run=True),
         "align": Setting(True, "align labelled and unlabelled encodings (RDA)", per_run=True),
         "lambda1": Setting(40.0, "weight of the recovery loss", low=0, per_run=True),
         "lambda2": Setting(0.1, "weight of the alignment loss", low=0, per_run=True),
         "grl": Setting(1.0, "coefficient of the gradient reversal", low=0, per_run=True),
+        "ramp": Setting(False, "let the reversal grow from 0 to its coefficient, as DANN does", per_run=True),
+        "alignment": Setting("grl", "what aligns", choices=("grl", "mmd_laplacian", "mmd_rbf")),
         "masks": Setting(1, "masked segments a video", low=1),
+        "pretext": Setting("mask", "what is recovered from", choices=("mask", "still")),
+        "recover_labelled": Setting(False, "recover segments of labelled videos, too", per_run=True),
+        "pretrain": Setting(
+            0.0, "share of the steps with the recovery alone; then regression alone", 0, 0.9, per_run=True
+        ),  # fmt: skip
+        "modality": Setting("rgb", "which features", choices=("rgb", "flow", "rgb+flow")),
+        "balance": Setting(False, "scale auxiliary losses to the regression's gradient at the encoder"),
+        "watch": Setting(False, "record the norms of the losses' gradients at the encoder"),
         "drop": Setting(0.5, "dropout of the encoder, in steps of 1/256", 0, 0.99),
     }
-    PLACES = {"mask": 1, "drop0": 3, "drop1": 3, "drop2": 3}
+    PLACES = {"mask": 2, "drop0": 4, "drop1": 4, "drop2": 4, "flow0": 4, "flow1": 4, "flow2": 4}
 
     def build(self, runs, data):
-        s, (_, segments, inputs) = runs[0], data.features.shape
-        made = dict(segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
-        return S4AQA(runs=len(runs), **made)
+        s, segments = runs[0], data.features.shape[1]
+        inputs = [data.view(m).shape[2] for m in s["modality"].split("+")]
+        made = dict(drop=s["drop"], precision=s["precision"], all_segments=s["pretext"] == "still")
+        return S4AQA(runs=len(runs), segments=segments, inputs=inputs, **made)
 
     def check(self, settings, data):
-        segments = data.features.shape[1]
-        if settings["masks"] >= segments:
-            masks = settings["masks"]
+        s, segments = settings, data.features.shape[1]
+        if s["masks"] >= segments:
+            masks = s["masks"]
             raise UserError(f"method s4aqa: masks = {masks} leaves nothing of {segments} segments; give fewer")
+        if s["pretext"] == "still" and s["modality"] != "rgb":
+            raise UserError(f"method s4aqa: still frames have no {s['modality']} features; take modality rgb")
+        if not s["recover"] and (s["pretrain"] or s["recover_labelled"]):
+            name = "pretrain" if s["pretrain"] else "recover_labelled"
+            raise UserError(f"method s4aqa: {name} is about the recovery, which is switched off; set recover to true")
 
     def uses(self, settings):
         """The sets that a run encodes: the masked copy for recovery, both for alignment with recovery."""
         recover, align = settings["recover"], settings["align"]
-        return (LABELLED,) + (WHOLE,) * align + (MASKED,) * recover
+        return (LABELLED,) + (WHOLE,) * align + (MASKED,) * recover + (HINTED,) * settings["recover_labelled"]
 
     def unlabelled(self, settings):
         return settings["recover"] or settings["align"]
 
+    def views(self, settings):
+        return ("flow",) * ("flow" in settings["modality"]) + ("still",) * (settings["pretext"] == "still")
+
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each; `batch` holds what the runs of the stack need."""
-        sets = sorted(set().union(*map(self.uses, batch.runs)))
-        keys = [batch.keys[f"drop{layer}"][:, sets] for layer in range(3)]
-        keep = self.keep(batch) if MASKED in sets else None
-        copies = [None] * (WHOLE in sets) + [keep] * (MASKED in sets)
-        f = model.encoder(batch.x, copies, keys)  # [K,S,B,TC]
-        f = dict(zip(sets, f.unbind(1), strict=True))
+        used = set().union(*map(self.uses, batch.runs))
+        sets = [s for s in ORDER if s in used]
+        keep = [self.keep(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
+        f, recovered, targets = [], [], []
+        for modality, encoder, decoder in zip(self.modalities(batch), model.encoders, model.decoders, strict=True):
+            x = batch.x if modality == "rgb" else batch.view(modality)
+            encoded = self.encodings(encoder, x, batch, modality, sets, keep)
+            f.append(encoded)
+            recovered.append({s: decoder(encoded[s]) for s in (MASKED, HINTED) if s in used})
+            targets.append({s: self.target(x, s, keep) for s in (MASKED, HINTED) if s in used})
+        f = {s: torch.cat([e[s] for e in f], -1) if len(f) > 1 else f[0][s] for s in sets}
 
         terms = {"regression": losses.squared_error(model.scores(f[LABELLED]), batch.y)}
-        loss = terms["regression"]
-        if MASKED in sets:
-            hidden = (1 - keep).unsqueeze(-1)
-            target = (batch.x[:, -1] * hidden).sum(1) / hidden[0, :, 0].sum()  # [K,B,D]
-            terms["recovery"] = losses.recovery(model.decoder(f[MASKED]), target)
-            loss = loss + batch.weight("lambda1", "recover") * terms["recovery"]
+        weights = {"regression": None}
+        if MASKED in used:
+            terms["recovery"] = self.recovery(batch, recovered, targets, used)
+            weights["recovery"] = batch.weight("lambda1", "recover")
         if any(s["align"] for s in batch.runs):
-            logits = [self.logits(model, f[s], batch.weight("grl")) for s in sets]
-            weight = batch.table(self.set_weights)[:, sets]
-            terms["alignment"] = losses.domain_confusion(logits, [s == LABELLED for s in sets], weight)
-            loss = loss + batch.weight("lambda2", "align") * terms["alignment"]
-        return {"loss": loss, **terms}
+            terms["alignment"] = self.alignment(model, batch, f, [s for s in sets if s != HINTED])
+            weights["alignment"] = batch.weight("lambda2", "align")
+        if any(s["pretrain"] for s in batch.runs):
+            first = batch.progress() < batch.weight("pretrain")
+            weights["regression"] = (~first).to(batch.y.dtype)
+            weights["recovery"] = weights["recovery"] * (first | (batch.weight("pretrain") == 0))
+        norms = {}
+        if batch.runs[0]["balance"] or batch.runs[0]["watch"]:
+            norms = gradient_norms(terms, [p for e in model.encoders for p in e.parameters()])
+        if batch.runs[0]["balance"]:
+            weights = self.balanced(batch, weights, norms)
+        loss = 0
+        for name, term in terms.items():
+            loss = loss + (term if weights[name] is None else weights[name] * term)
+        return {"loss": loss, **terms, **{f"gradient {name}": value for name, value in norms.items()}}
 
     @staticmethod
-    def keep(batch):
+    def modalities(batch):
+        return batch.runs[0]["modality"].split("+")
+
+    def encodings(self, encoder, x, batch, modality, sets, keep):
+        """f [K,B,TC] of every set that is used; a video and its masked copy share their first products."""
+        place = "flow" if modality == "flow" and len(self.modalities(batch)) > 1 else "drop"
+        keys = [batch.keys[f"{place}{layer}"][:, sets] for layer in range(3)]
+        if batch.runs[0]["pretext"] == "still":
+            still = batch.view("still")
+            seen = {LABELLED: x[:, 0], WHOLE: x[:, -1], HINTED: still[:, 0], MASKED: still[:, -1]}
+            f = encoder(torch.stack([seen[s] for s in sets], 1), (), keys)
+        else:
+            copies = [None] * (WHOLE in sets) + [keep[0]] * (MASKED in sets)
+            if HINTED in sets:
+                x = torch.cat([x[:, :1], (x[:, 0] * keep[1].unsqueeze(-1)).unsqueeze(1), x[:, 1:]], 1)
+            f = encoder(x, copies, keys)
+        return dict(zip(sets, f.unbind(1), strict=True))
+
+    @staticmethod
+    def target(x, s, keep):
+        """What is to be recovered: the mean of the hidden segments [K,B,D], or all segments [K,B,TD] where none is."""
+        x, keep = (x[:, -1], keep[0]) if s == MASKED else (x[:, 0], keep[1])
+        if keep is None:
+            return x.transpose(1, 2).flatten(2)
+        hidden = (1 - keep).unsqueeze(-1)
+        return (x * hidden).sum(1) / hidden[0, :, 0].sum()
+
+    @staticmethod
+    def recovery(batch, recovered, targets, used):
+        """L_rcvr [K], mean over modalities; with the labelled videos the mean of theirs and the unlabelled's."""
+
+        def mean(s):
+            each = [losses.recovery(r[s], t[s]) for r, t in zip(recovered, targets, strict=True)]
+            return each[0] if len(each) == 1 else (each[0] + each[1]) / 2
+
+        loss = mean(MASKED)
+        if HINTED in used:
+            loss = loss + batch.weight("recover_labelled") * (mean(HINTED) - loss) / 2
+        return loss
+
+    def alignment(self, model, batch, f, sets):
+        """L_adv, or the squared MMD of labelled and unlabelled encodings, with the weights of Eq. 6; [K]."""
+        weight = batch.table(self.set_weights)[:, sets]
+        kind = batch.runs[0]["alignment"]
+        if kind != "grl":
+            signs = [1.0 if s == LABELLED else -1.0 for s in sets]
+            return losses.mmd([f[s] for s in sets], weight * weight.new_tensor(signs), kind.removeprefix("mmd_"))
+        coefficient = batch.weight("grl")
+        if any(s["ramp"] for s in batch.runs):  # DANN: 2 / (1 + exp(-10 p)) - 1 = tanh(5 p)
+            coefficient = torch.where(batch.weight("ramp") > 0, torch.tanh(5 * batch.progress()), 1) * coefficient
+        logits = [self.logits(model, f[s], coefficient) for s in sets]
+        return losses.domain_confusion(logits, [s == LABELLED for s in sets], weight)
+
+    @staticmethod
+    def balanced(batch, weights, norms):
+        """Weights with which each auxiliary gradient has lambda times the norm of the regression's."""
+        kept = batch.memory["norms"]  # [K,3], averages of about ten steps
+        now = torch.stack([norms.get(name, torch.ones_like(kept[:, 0])) for name in TERMS], 1)
+        kept.copy_(now if batch.step == 0 else torch.lerp(kept, now, 0.1))
+        ratio = {name: kept[:, 0] / kept[:, i].clamp(min=1e-12) for i, name in enumerate(TERMS)}
+        return {n: w if n == "regression" else w * ratio[n] for n, w in weights.items()}
+
+    def begin(self, stack):
+        if stack.runs[0]["balance"]:
+            stack.memory["norms"] = stack.x.new_zeros(len(stack.runs), len(TERMS))
+
+    @staticmethod
+    def keep(batch, place=0):
         """1 for kept and 0 for masked segments [K,T,B]: the `masks` smallest of T random words a video."""
+        if batch.runs[0]["pretext"] == "still":
+            return None
         K, _, T, B, _ = batch.x.shape
-        words = hashed(batch.keys["mask"], T * B).view(K, T, B)
+        words = hashed(batch.keys["mask"][:, place : place + 1], T * B).view(K, T, B)
         masked = words.topk(batch.runs[0]["masks"], dim=1, largest=False).indices
         return batch.x.new_ones(K, T, B).scatter_(1, masked, 0)
 
@@ -94,11 +207,43 @@ class SemiSupervised(Method):
         """Eq. 6: labelled 1; whole and masked share 1 (one of them alone has all of it)."""
         return [1.0, 0.5, 0.5] if settings["recover"] else [1.0, 1.0, 0.0]
 
-    def predict(self, model, x):
+    def predict(self, model, x, flow=None, still=None):
         """x [1,1,T,N,D] -> scores [K,N] with running statistics and no dropout."""
         K = model.regressor.last.bias.shape[0]
-        f = model.encoder(x.expand(K, -1, -1, -1, -1))
-        return model.scores(f[:, 0])
+        seen = [x] if flow is None else [flow] if len(model.encoders) == 1 else [x, flow]
+        f = [e(v.expand(K, -1, -1, -1, -1))[:, 0] for e, v in zip(model.encoders, seen, strict=True)]
+        return model.scores(torch.cat(f, -1) if len(f) > 1 else f[0])
+
+    @torch.no_grad()
+    def encode(self, model, x):
+        """f [N,TC] of features x [N,T,D] by the first run of a network in evaluation mode, in numpy."""
+        x = torch.as_tensor(x, dtype=model.flat.dtype, device=model.flat.device).transpose(0, 1)[None, None]
+        return model.encoder(x.expand(model.flat.shape[0], -1, -1, -1, -1))[0, 0].cpu().numpy()
+
+    @torch.no_grad()
+    def recovery_error(self, model, x):
+        """Mean absolute error [N,T] of what the first run recovers of each segment, hidden alone; x [N,T,D]."""
+        x = torch.as_tensor(x, dtype=model.flat.dtype, device=model.flat.device).transpose(0, 1)  # [T,N,D]
+        runs, errors = model.flat.shape[0], []
+        for t in range(len(x)):
+            hidden = x.clone()
+            hidden[t] = 0
+            f = model.encoder(hidden[None, None].expand(runs, -1, -1, -1, -1))[:, 0]
+            errors.append((model.decoder(f)[0] - x[t]).abs().mean(-1))
+        return torch.stack(errors, 1).cpu().numpy()
+
+
+TERMS = ("regression", "recovery", "alignment")
+
+
+def gradient_norms(terms, parameters):
+    """Norm of each term's gradient at `parameters` (which carry the run dimension); [K] a term."""
+    norms = {}
+    for name, term in terms.items():
+        gradient = torch.autograd.grad(term.sum(), parameters, retain_graph=True, allow_unused=True)
+        squares = [g.flatten(1).square().sum(1) for g in gradient if g is not None]
+        norms[name] = torch.stack(squares).sum(0).sqrt() if squares else torch.zeros_like(term)
+    return norms
 
 
 METHOD = SemiSupervised()

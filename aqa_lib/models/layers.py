@@ -175,6 +175,8 @@ class Model(nn.Module):
         gradients = torch.autograd.grad(loss.sum(), parameters, allow_unused=True)
         used = [(view, g) for view, g in zip(views, gradients, strict=True) if g is not None]
         torch._foreach_copy_(*map(list, zip(*used, strict=True)))
+        if idle := [view for view, g in zip(views, gradients, strict=True) if g is None]:
+            torch._foreach_zero_(idle)  # another step's loss may have used it
 
     def select(self, keep):
         """Keep only these runs (indices): parameters and buffers are sliced, nothing is recomputed."""

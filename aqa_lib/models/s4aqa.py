@@ -12,17 +12,35 @@ from aqa_lib.models.layers import Model
 
 
 class S4AQA(Model):
-    """Encoder, regressor, decoder and discriminator of K runs."""
+    """Encoder, regressor, decoder and discriminator of K runs; with two kinds of features an encoder and a decoder each.
 
-    def __init__(self, *, runs, segments, inputs, widths=None, drop=0.5, precision="fp32"):
+    inputs: D, or [D of the first kind, D of the second]. all_segments: the decoder returns T segments, not one.
+    """
+
+    def __init__(self, *, runs, segments, inputs, widths=None, drop=0.5, precision="fp32", all_segments=False):
         super().__init__()
-        widths = widths or widths_of(inputs)
-        encoded = segments * widths[-1]
-        self.encoder = Encoder(runs=runs, inputs=inputs, widths=widths, drop=drop, precision=precision)
+        inputs = [inputs] if isinstance(inputs, int) else list(inputs)
+        self.kinds, encoded = len(inputs), 0
+        for i, size in enumerate(inputs):
+            wide = widths or widths_of(size)
+            name = "" if i == 0 else "_flow"
+            encoder = Encoder(runs=runs, inputs=size, widths=wide, drop=drop, precision=precision)
+            made = dict(runs=runs, inputs=segments * wide[-1], precision=precision)
+            decoder = Head(hidden=max(size // 2, 32), outputs=size * (segments if all_segments else 1), **made)
+            setattr(self, f"encoder{name}", encoder)
+            setattr(self, f"decoder{name}", decoder)
+            encoded += segments * wide[-1]
         made = dict(runs=runs, inputs=encoded, precision=precision)
-        self.regressor = Head(hidden=max(inputs // 4, 32), outputs=1, **made)
-        self.decoder = Head(hidden=max(inputs // 2, 32), outputs=inputs, **made)
-        self.discriminator = Head(hidden=max(inputs // 8, 16), outputs=1, **made)
+        self.regressor = Head(hidden=max(inputs[0] // 4, 32), outputs=1, **made)
+        self.discriminator = Head(hidden=max(inputs[0] // 8, 16), outputs=1, **made)
+
+    @property
+    def encoders(self):
+        return [self.encoder] if self.kinds == 1 else [self.encoder, self.encoder_flow]
+
+    @property
+    def decoders(self):
+        return [self.decoder] if self.kinds == 1 else [self.decoder, self.decoder_flow]
 
     def scores(self, f):
         """f [K,B,TC] -> predicted scores [K,B]."""
