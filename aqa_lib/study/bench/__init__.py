@@ -2,10 +2,12 @@
 
     aqa bench grid        (a) data loaders, (b) tensors in memory, (c) the stack with K runs; whole grids
     aqa bench precision   rank correlation of fp32 against bf16 products over seeds, paired
+    aqa bench methods     a step of every method: as one would write it, alone, and in a stack of 32
 
 The variants take turns, round after round, and what counts is processor time on one thread: the median over
 rounds of the ratio within a round says what a busy machine's clock does not. On a GPU the clock is the wall's,
-after the device has finished. (a) and (b) are the ordinary modules of tests/oracle.py, so this needs a checkout.
+after the device has finished. (a) and (b) are the ordinary modules of tests/oracle.py, and the methods' peers those
+of tests/peers, so this needs a checkout.
 """
 
 import json
@@ -23,12 +25,13 @@ from aqa_lib.study.study import check_device
 
 
 def configure(parser):
-    parser.add_argument("what", choices=["grid", "precision"], help="which measurement")
+    parser.add_argument("what", choices=["grid", "precision", "methods"], help="which measurement")
     parser.add_argument("--sizes", nargs="+", choices=list(SIZES), default=list(SIZES), help="which sizes")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--no-end-to-end", action="store_true", help="leave out the whole grids")
     parser.add_argument("--readme", action="store_true", help="put the result into README.md")
+    parser.add_argument("--methods", nargs="+", help="methods: which (default: all that have steps)")
     parser.add_argument("--seeds", type=int, default=10, help="precision: paired seeds")
     parser.add_argument("--steps", type=int, default=600, help="precision: steps of each run")
 
@@ -38,7 +41,7 @@ def run(args):
         raise UserError("aqa bench: --rounds takes at least 1 and --seeds at least 2")
     check_device(args.device)
     folder = writable(outputs("bench"))
-    report = precision(args) if args.what == "precision" else grid(args)
+    report = {"grid": grid, "precision": precision, "methods": all_methods}[args.what](args)
     text = "\n".join(report.lines)
     print(text)
     write(folder / f"{args.what}.json", json.dumps(report.numbers, indent=1))
@@ -54,6 +57,9 @@ def command(args):
         words += [] if args.sizes == list(SIZES) else ["--sizes", *args.sizes]
         words += [] if args.rounds == 7 else [f"--rounds {args.rounds}"]
         words += ["--no-end-to-end"] * args.no_end_to_end
+    elif args.what == "methods":
+        words += [] if not args.methods else ["--methods", *args.methods]
+        words += [] if args.rounds == 7 else [f"--rounds {args.rounds}"]
     else:
         words += [] if (args.seeds, args.steps) == (10, 600) else [f"--seeds {args.seeds} --steps {args.steps}"]
     return " ".join(words + ([] if args.device == "cpu" else [f"--device {args.device}"]))
@@ -87,6 +93,25 @@ def grid(args):
     if args.device != "cpu":
         lines += ["", *projection(rows)]
     return SimpleNamespace(lines=lines, numbers=numbers)
+
+
+def all_methods(args):
+    """The table of one step of every method."""
+    import torch
+
+    from aqa_lib.study.bench.methods import FRACTION, SIZE, table
+
+    torch.set_num_threads(1)
+    rows = table(args)
+    lines = [
+        f"One step (32 labelled and 32 unlabelled videos) on the surrogate '{SIZE}', {FRACTION:.0%} labels, "
+        f"{where(args.device)}.",
+        f"Medians of {args.rounds} rounds; times: against the method as one would write it for one run, in ordinary "
+        "modules (tests/peers).",
+        "",
+        markdown(pd.DataFrame(rows)),
+    ]
+    return SimpleNamespace(lines=lines, numbers={"methods": rows, "device": where(args.device)})
 
 
 def projection(rows):

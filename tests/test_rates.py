@@ -1,0 +1,39 @@
+"""Learning rates chosen on held-out labels."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aqa_lib.errors import UserError
+from aqa_lib.study.rates import chosen, errors
+from aqa_lib.study.study import Study
+
+
+def test_the_least_error_is_chosen_and_an_edge_is_named():
+    rows = [
+        ("A", 1e-3, 4.0),
+        ("A", 1e-3, 6.0),
+        ("A", 2e-3, 1.0),
+        ("A", 2e-3, 3.0),
+        ("A", 4e-3, 9.0),
+        ("A", 4e-3, np.nan),
+    ]
+    rows += [("B", 1e-2, 9.0), ("B", 2e-2, 4.0)]
+    table = pd.DataFrame(rows, columns=["method", "lr", "validation_mse"])
+    table["state"] = np.where(table["validation_mse"].isna(), "failed", "complete")
+    result = chosen(table)
+    assert result["lr"].tolist() == [2e-3, 2e-2] and result["at the edge"].tolist() == [False, True]
+    assert result.loc["A", "2 x"] == pytest.approx(2**0.5) and result.loc["A", "4 x"] == np.inf
+    assert result.loc["B", "2 x"] == 2.0
+
+
+def test_runs_differ_in_rate_and_draw_and_hold_labels_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("AQA_ROOT", str(tmp_path))
+    chance = dict(fraction=0.4, steps=4, validation=0.3)
+    table = errors(Study("try"), "surrogate", "official", ["pi_model"], [1, 2], 2, chance, {"pi_model": {"lr": 1e-3}})
+    assert sorted(zip(table["lr"], table["draw"], strict=True)) == [(1e-3, 0), (1e-3, 1), (2e-3, 0), (2e-3, 1)]
+    assert (table["labels"] == 96 - 29).all() and table["validation_mse"].notna().all()
+    with pytest.raises(UserError, match="held out"):
+        errors(Study("try"), "surrogate", "official", ["pi_model"], [1], 1, chance | {"validation": 0.0})
+    with pytest.raises(UserError, match="closed form"):
+        errors(Study("try"), "surrogate", "official", ["ridge"], [1], 1, chance)
