@@ -25,6 +25,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from aqa_lib.data.folder import once
 from aqa_lib.errors import UserError, choose
 
 VERSION = 1
@@ -39,6 +40,8 @@ class Store:
         self.ids = np.array(text["ids"], dtype=str)
         self.about = text["modalities"]  # modality -> fps, stride, window, backbone, weights
         self._row = {video: i for i, video in enumerate(text["ids"])}
+        if len(self._row) != len(self.ids):
+            raise ValueError("an id stands there twice")
         self._starts = {m: file.get_tensor(f"starts/{m}") for m in self.about}
         self._values = {m: file.get_slice(f"values/{m}") for m in self.about}
         for m, starts in self._starts.items():
@@ -70,6 +73,7 @@ class Store:
         for modality in about:
             choose(f"modality in the description of {path}", modality, features)
         ids = list(dict.fromkeys(video for videos in features.values() for video in videos))
+        once([str(i) for i in ids], f"features for {path}")  # 1 and "1" are two keys, but one id
         if not ids:
             raise UserError(f"there are no features to write to {path}: give modality -> id -> array [T, D]")
         arrays = {}
