@@ -55,6 +55,27 @@ def test_a_method_never_sees_a_score_that_was_not_drawn(name, easy):
     assert np.array_equal(a, b)
 
 
+GRADIENT = [name for name in methods.names() if methods.get(name).gradient]
+
+
+@pytest.mark.parametrize("name", GRADIENT)
+def test_a_run_of_a_stack_is_the_run_alone_also_when_others_leave(name, easy):
+    """Three runs of different seeds, draws, labels and rates; one of them leaves early. Weights and predictions."""
+    small = dataclasses.replace(easy, features=easy.features[:, :4], views={})
+    small = dataclasses.replace(small, views={v: easy.view(v)[:, :4] for v in easy.views})
+    runs = [
+        {"seed": k, "draw": k, "fraction": 0.2 + 0.1 * k, "lr": 1e-3 * (k + 1), "batch": 16, "every": 4}
+        for k in range(3)
+    ]
+    runs = [{**r, "steps": 12 - 8 * (k == 1)} for k, r in enumerate(runs)]
+    together = train(name, small, official(small), runs, weights=True)
+    for run, stacked in zip(runs, together, strict=True):
+        (alone,) = train(name, small, official(small), [run], weights=True)
+        for part in stacked.weights:
+            assert np.allclose(stacked.weights[part], alone.weights[part], rtol=0, atol=2e-5), part
+        assert np.allclose(stacked.predictions.iloc[:, -1], alone.predictions.iloc[:, -1], rtol=1e-3, atol=1e-2)
+
+
 def test_a_method_that_peeks_gets_nan(easy, monkeypatch):
     """One that adds the scores of its unlabelled videos to its loss is stopped, with a reason."""
     s4aqa = methods.get("s4aqa")

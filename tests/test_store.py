@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aqa_lib.data import AssessmentSet, load
 from aqa_lib.data.store import Store, joined
 from aqa_lib.errors import UserError
 
@@ -82,9 +83,9 @@ def test_stack_follows_the_order_asked_for_and_pads_with_zeros(store):
 
 def test_joined_gives_lengths_only_where_they_differ(store):
     path = store[0].path
-    assert joined(None, ["v1"]) == (None, None)
-    assert joined(path, ["v1", "v1"], "rgb")[1] is None
-    assert list(joined(path, ["v1", "v3"], "rgb")[1]) == [3, 1]
+    assert joined(None, ["v1"]) == {}
+    assert joined(path, ["v1", "v1"], "rgb")["lengths"] is None
+    assert list(joined(path, ["v1", "v3"], "rgb")["lengths"]) == [3, 1]
 
 
 @pytest.mark.parametrize(
@@ -187,3 +188,20 @@ def test_reading_one_video_does_not_read_the_others(tmp_path):
     before = resident()
     assert Store.read(path).get("v150").sum() == 50 * 1024
     assert resident() - before < 15e6
+
+
+def test_other_modalities_of_a_store_are_views_of_the_set(tmp_path):
+    """Flow as it is, rotations one quarter turn each; a method asks for them by name."""
+    rng = np.random.default_rng(0)
+    rgb, flow = ({v: rng.random((3, 4), dtype="f4") for v in "ab"} for _ in range(2))
+    turned = {v: rng.random((3, 4, 5), dtype="f4") for v in "ab"}
+    Store.write(tmp_path / "f.store", {"rgb": rgb, "flow": flow, "rotations": turned})
+    (tmp_path / "items.csv").write_text("id,score,split\nb,1,train\na,2,test\n")
+    data = load("own", tmp_path, features="f.store", modality="rgb")
+    assert np.array_equal(data.view("rgb"), np.stack([rgb["b"], rgb["a"]]))
+    assert np.array_equal(data.view("flow"), np.stack([flow["b"], flow["a"]]))
+    assert np.array_equal(data.view("rot180"), np.stack([turned["b"][:, 2], turned["a"][:, 2]]))
+    with pytest.raises(UserError, match="no still features, only rgb, flow, rot90"):
+        data.view("still")
+    saved = AssessmentSet.read(data.save(tmp_path / "s.safetensors"))
+    assert np.array_equal(saved.view("rot90"), data.view("rot90"))

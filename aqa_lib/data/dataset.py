@@ -36,6 +36,7 @@ class AssessmentSet:
     groups: np.ndarray | None = None  # [N] str: competition, surgeon, ... whose items resemble each other
     lengths: np.ndarray | None = None  # [N] int: valid segments where videos differ in length
     pairs: np.ndarray | None = None  # [P, 2] int: items (better, worse), where skill is ranked in pairs
+    views: dict = dataclasses.field(default_factory=dict)  # flow, still ...: [N, T, D'] or a function that makes it
     truth: dict = dataclasses.field(default_factory=dict)  # planted truth, surrogate only
     meta: dict = dataclasses.field(default_factory=dict)  # options, source, "surrogate": bool
 
@@ -113,6 +114,23 @@ class AssessmentSet:
             )
         return self.features
 
+    def view(self, name):
+        """Features [N, T, D'] of another kind: "rgb" are the set's own, others are made when asked for."""
+        if name == "rgb":
+            return self.need_features()
+        if name not in self.views:
+            raise UserError(
+                f"data set {self.name!r} has no {name} features, only {', '.join(['rgb', *self.views])}: put them into "
+                "its feature store as a modality of that name, or choose a method that does without"
+            )
+        x = self.views[name]
+        x = np.ascontiguousarray(x() if callable(x) else x, dtype="float32")
+        if x.ndim != 3 or x.shape[:2] != self.need_features().shape[:2] or not np.isfinite(x).all():
+            want = f"finite and [N, T, D] with N, T = {self.features.shape[:2]}"
+            raise UserError(f"data set {self.name!r}: its {name} features must be {want}, but have shape {x.shape}")
+        self.views[name] = x
+        return x
+
     @property
     def surrogate(self):
         """True where the set is generated; whatever is made from it must say so."""
@@ -126,6 +144,8 @@ class AssessmentSet:
             _store(field, getattr(self, field), arrays, strings)
         for column in self.table.columns:
             _store(f"table/{column}", self.table[column].to_numpy(), arrays, strings)
+        for key in self.views:
+            _store(f"views/{key}", self.view(key), arrays, strings)
         for key, value in self.truth.items():
             _store(f"truth/{key}", value, arrays, strings)
         text = {"version": VERSION, "name": self.name, "meta": self.meta, "strings": strings,
@@ -153,6 +173,7 @@ class AssessmentSet:
                 fields = {"features": None} | {k: stored[k] for k in FIELDS if k in stored}
                 fields["table"] = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})
                 fields["truth"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
+                fields["views"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("views/")}
                 fields |= {"name": text["name"], "meta": text["meta"]}
         except FileNotFoundError:
             raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from None

@@ -18,6 +18,7 @@ SHARES = {  # of the attributes, near those of the 1412 annotated dives of MTL-A
     "position": {"pike": 0.5, "tuck": 0.4, "free": 0.1},
     "armstand": {False: 0.88, True: 0.12},
 }
+VIEWS = ("flow", "still", "rot90", "rot180", "rot270")  # what else a backbone may be shown of the same video
 EXTRA = {"pike": 0.2, "tuck": 0.0, "free": 0.1, "forward": 0.0, "back": 0.0, "inward": 0.1, "reverse": 0.1}
 
 
@@ -90,14 +91,36 @@ def rejudge(level, sd, judge, difficulty, rng):
     return first + mean, np.sqrt(np.maximum(square / PANELS - mean**2, 0))
 
 
-def observe(rng, execution, dive, nuisance, size, strength, fast):
+def caption(kind, execution):
+    """What a commentator says of each dive: what it was, and its best or worst moment; one text an item."""
+    moment = np.abs(execution).argmax(axis=1)
+    stage = np.array(["take-off", "flight", "opening", "entry"])[moment * 4 // execution.shape[1]]
+    worth = execution[np.arange(len(execution)), moment] > 0
+    said = []
+    for row, place, good in zip(kind.itertuples(), stage, worth, strict=True):
+        stand = "from an armstand " if row.armstand else ""
+        turns = f"{row.somersaults} half somersaults" + (f" {row.twists} half twists" if row.twists else "")
+        said.append(f"{stand}{row.rotation} {turns} in {row.position} a {'clean' if good else 'poor'} {place}")
+    return said
+
+
+def observe(rng, execution, dive, nuisance, size, strength, fast, view="rgb"):
     """Features [N, T, D = size]: latent -> random tanh layer -> linear -> smooth rectifier, gains, speckle.
 
     execution [N, T] enters with `strength`, nuisance [N, V] stays through a video, `fast` does not; the
     class of the dive bends the map, for it shares the tanh layer and turns the direction of execution.
+
+    Other views are other observations of the same dive. "flow": another network, so a layer and a map of its own;
+    what stays through a video (venue, body, camera) is half as strong, since it does not move. "still": the same
+    network on one frame of each segment, in which execution is half as visible. "rot90" ...: the same network on
+    turned frames, so half of its layer is another one. Each has noise of its own. Plain assumptions, not fitted.
     """
+    nuisance = nuisance * (0.5 if view == "flow" else 1)
+    strength = strength * (0.5 if view == "still" else 1)
 
     def normal(part, *shape):
+        own = part == "speckle" or (view == "flow" and part in ("layer", "map", "offset", "gain"))
+        part = f"{part} of {view}" if own and view != "rgb" else part
         return rng(part).standard_normal(shape, dtype=np.float32)
 
     n, t = execution.shape
@@ -114,6 +137,9 @@ def observe(rng, execution, dive, nuisance, size, strength, fast):
     parts = [np.broadcast_to(p, (n, t, p.shape[-1])) for p in (seen, code, phase, still, quick)]
     latent = np.concatenate(parts, axis=-1, dtype=np.float32)
     layer = normal("layer", latent.shape[-1], HIDDEN) * np.float32(0.7 * latent.shape[-1] ** -0.5)
+    if view.startswith("rot"):
+        turned = normal(f"layer of {view}", *layer.shape) * np.float32(0.7 * latent.shape[-1] ** -0.5)
+        layer = (layer + turned) * np.float32(0.5**0.5)
     x = np.tanh(latent @ layer) @ (normal("map", HIDDEN, size) * np.float32(HIDDEN**-0.5))  # [N, T, D]
     x += 0.3 * normal("offset", size) - 0.1
     # softplus less a threshold: what averaging a ReLU over places and frames gives, and exact zeros

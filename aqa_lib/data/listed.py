@@ -33,14 +33,14 @@ def chosen(table, column, value, root):
 
 def listed(name, root, options, table, source, **fields):
     """The AssessmentSet of a table with `id` and, where items have one, `score`; features are joined by id."""
-    features, lengths = joined(options["features"] and root / options["features"], table["id"], options["modality"])
+    store = joined(options["features"] and root / options["features"], table["id"], options["modality"])
     return AssessmentSet(
         name=name,
-        features=features,
-        lengths=lengths,
+        features=store.pop("features", None),
         scores=table["score"] if "score" in table else np.full(len(table), np.nan),
         ids=table["id"],
         table=table,
         meta={"options": options, "source": source, "surrogate": False},
+        **store,
         **fields,
     )

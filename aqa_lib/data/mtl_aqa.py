@@ -89,11 +89,10 @@ def load(root, **options):
         meta["judge_rule"] = _deviations(table["id"], table["off"].to_numpy())
     if vocabulary is not None:
         meta["vocabulary"] = vocabulary
-    features, lengths = _joined(root / o["features"], keys, o["modality"]) if o["features"] else (None, None)
+    store = _joined(root / o["features"], keys, o["modality"]) if o["features"] else {"features": None}
     return AssessmentSet(
         name="mtl_aqa",
-        features=features,
-        lengths=lengths,
+        **store,
         scores=scores,
         ids=table["id"],
         table=table,
@@ -262,7 +261,7 @@ def _real(value, where):
 
 
 def _joined(path, keys, modality):
-    """Features and lengths of the dives from the store at `path`."""
+    """Features, lengths and views of the dives from the store at `path`."""
     by_key = {}
     for video in Store.read(path).ids.tolist():
         pair = re.search(r"(\d{1,9})\D(\d{1,9})$", video, re.ASCII)

@@ -19,6 +19,7 @@ videos and between modalities; a video without a modality has T = 0 there. Modal
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -170,15 +171,36 @@ class Store:
         return choose(f"modality of {self.path}", modality or next(iter(self.about)), self.about)
 
 
-def joined(features, ids, modality=None):
-    """(features, lengths) of videos `ids` from the store at path `features`; (None, None) where that is None.
+TURNS = ("rot90", "rot180", "rot270")  # the views of the modality "rotations", after its first, the unturned one
 
-    Lengths are None where all videos have the same.
+
+def joined(features, ids, modality=None):
+    """Fields features, lengths and views of an AssessmentSet of videos `ids`, from the store at path `features`.
+
+    Lengths are None where all videos have the same. Views are the store's other modalities, read when asked for.
     """
     if features is None:
-        return None, None
-    x, lengths = Store.read(features).stack(ids, modality)
-    return x, lengths if (lengths < x.shape[1]).any() else None
+        return {}
+    store = Store.read(features)
+    x, lengths = store.stack(ids, modality)
+    views = {}
+    for m in store.modalities:
+        if m == "rotations":
+            views |= {turn: partial(_turned, store, ids, k) for k, turn in enumerate(TURNS, 1)}
+        elif m != modality:
+            views[m] = partial(_stacked, store, ids, m)
+    return {"features": x, "lengths": lengths if (lengths < x.shape[1]).any() else None, "views": views}
+
+
+def _stacked(store, ids, modality):
+    return store.stack(ids, modality)[0]
+
+
+def _turned(store, ids, k):
+    x = _stacked(store, ids, "rotations")
+    if x.ndim != 4 or x.shape[2] != 1 + len(TURNS):
+        raise UserError(f"{store.path}: rotations must be [T, 4, D] a video, one a quarter turn, but are {x.shape[1:]}")
+    return x[:, :, k]
 
 
 def _checked(x, modality, video):

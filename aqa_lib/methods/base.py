@@ -56,13 +56,16 @@ LOOP = {  # the training loop of methods with gradients
 class Method:
     """Base of all methods. `SETTINGS` are its own; `PLACES` names its random places and their number.
 
-    A method with gradients defines build(runs, segments, inputs), the network of K runs; losses(model, batch),
-    a dict of [K] tensors of which "loss" is minimised; predict(model, x [1,1,T,N,D]), scores [K,N].
+    A method with gradients defines build(runs, data), the network of K runs; losses(model, batch), a dict of [K]
+    tensors of which "loss" is minimised; predict(model, x [1,1,T,N,D], **views), scores [K,N]. It may keep tensors
+    [K, ...] in `stack.memory` and change them in `before` and `after` a step. A closed-form method defines
+    fit(x [N,T,D], y [N] with NaN where there is no label, settings) -> a function of x.
     """
 
     SETTINGS: dict = {}
     PLACES: dict = {}
-    gradient = True  # has build, losses and predict; else it has fit(x, y, settings) -> a function of x
+    gradient = True  # has build, losses and predict; else it has fit
+    title = ""  # as tables and papers call it; its name where empty
 
     def uses(self, settings):
         """The sets of videos that a run encodes, beside the labelled: what its switched-on terms need."""
@@ -72,8 +75,25 @@ class Method:
         """Whether a run draws unlabelled videos: `batch.x` then has them as its second set."""
         return False
 
-    def check(self, settings, segments, inputs):
-        """Raise a UserError where settings and data [N, segments, inputs] do not fit."""
+    def views(self, settings):
+        """Names of the other views of the videos that `batch.view` is to give (flow, still, rot90 ...)."""
+        return ()
+
+    def targets(self, data):
+        """What else is known of labelled videos, name -> [N, ...], for `batch.target`: attributes, words."""
+        return {}
+
+    def check(self, settings, data):
+        """Raise a UserError where settings and data do not fit."""
+
+    def begin(self, stack):
+        """After a stack's network is initialised: make what the method keeps in `stack.memory`."""
+
+    def before(self, stack, step):
+        """Before a step: refresh what the method keeps."""
+
+    def after(self, stack, step):
+        """After `step` optimiser steps: follow the weights."""
 
     def settings(self):
         return {**CHOICE, **(LOOP if self.gradient else {}), **self.SETTINGS}

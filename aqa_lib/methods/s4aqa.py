@@ -35,12 +35,13 @@ class SemiSupervised(Method):
     }
     PLACES = {"mask": 1, "drop0": 3, "drop1": 3, "drop2": 3}
 
-    def build(self, runs, segments, inputs):
-        s = runs[0]
+    def build(self, runs, data):
+        s, (_, segments, inputs) = runs[0], data.features.shape
         made = dict(segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
         return S4AQA(runs=len(runs), **made)
 
-    def check(self, settings, segments, inputs):
+    def check(self, settings, data):
+        segments = data.features.shape[1]
         if settings["masks"] >= segments:
             masks = settings["masks"]
             raise UserError(f"method s4aqa: masks = {masks} leaves nothing of {segments} segments; give fewer")

@@ -46,6 +46,22 @@ def keep_bytes(keys, shape, p):
     return bits.ge_(round(256 * p)).unflatten(-1, shape)
 
 
+def uniform(keys, shape):
+    """Numbers in [0, 1) [*keys.shape, *shape], 24 bits each."""
+    words = (hashed(keys, math.prod(shape)) >> 40).bitwise_and_((1 << 24) - 1)
+    return words.to(torch.float32).mul_(2.0**-24).unflatten(-1, shape)
+
+
+def normal(keys, shape):
+    """Numbers of mean 0 and variance 1 [*keys.shape, *shape], each the sum of eight random bytes.
+
+    Near enough to a normal distribution for noise (kurtosis 2.85 for 3), and the same bits on any device.
+    """
+    n = math.prod(shape)
+    sums = hashed(keys, n).view(torch.uint8).unflatten(-1, (n, 8)).sum(-1, dtype=torch.int32)
+    return sums.to(torch.float32).sub_(8 * 127.5).mul_((8 * (256**2 - 1) / 12) ** -0.5).unflatten(-1, shape)
+
+
 def product(out, a, b, precision, add=False):
     """out = a @ b, or out += a @ b, in place; a [K,M,C], b [K,C,O], out a view [K,M,O].
 

@@ -6,6 +6,8 @@ never depends on which others stand beside it: run k of a stack has the bits tha
 by `Model.initialise` from (run seed, name of the layer), never from a global stream.
 """
 
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 from torch import nn
@@ -64,6 +66,7 @@ class NormReluDrop(RunLayer):
         self.register_buffer("mean", torch.zeros(runs, channels))
         self.register_buffer("var", torch.ones(runs, channels))
         self.drop, self.momentum, self.eps = round(256 * drop) / 256, momentum, eps
+        self.track = True  # whether the running statistics follow; see `Model.still`
 
     def forward(self, y, keys=None):  # keys [K,S] int64: the place of this step's dropout bits
         if not self.training:
@@ -75,6 +78,8 @@ class NormReluDrop(RunLayer):
             mask = keep_bytes(keys, shape[2:], self.drop).to(y.dtype).flatten(2, 3)
             gamma, beta = gamma / (1 - self.drop), beta / (1 - self.drop)  # the survivors' scale
         out, mean, var = NormReluDropFunction.apply(y.flatten(2, 3), gamma, beta, mask, self.eps)
+        if not self.track:
+            return out.view(shape)
         with torch.no_grad():
             n = shape[2] * shape[3]
             self.mean.lerp_(mean[:, 0, 0], self.momentum)
@@ -150,7 +155,7 @@ class Model(nn.Module):
     def flatten(self):
         """Move parameters and gradients into two buffers [K, P]; P a multiple of 16, so that no run of the
         optimiser's vector loop ends inside another run's tail."""
-        parameters = list(self.parameters())
+        parameters = [p for p in self.parameters() if p.requires_grad]
         sizes = [p[0].numel() for p in parameters]
         K, P = parameters[0].shape[0], -(-sum(sizes) // 16) * 16
         self.flat = parameters[0].new_zeros(K, P)
@@ -175,10 +180,22 @@ class Model(nn.Module):
         """Keep only these runs (indices): parameters and buffers are sliced, nothing is recomputed."""
         for layer in self.modules():
             for name, value in list(layer.named_parameters(recurse=False)):
-                setattr(layer, name, nn.Parameter(value.data[keep].clone()))
+                setattr(layer, name, nn.Parameter(value.data[keep].clone(), requires_grad=value.requires_grad))
             for name, value in list(layer.named_buffers(recurse=False)):
                 setattr(layer, name, value[keep].clone())
         return self.flatten()
+
+    @contextmanager
+    def still(self):
+        """Inside, training passes leave the running statistics alone: for perturbed or mixed copies."""
+        norms = [layer for layer in self.modules() if isinstance(layer, NormReluDrop)]
+        for norm in norms:
+            norm.track = False
+        try:
+            yield
+        finally:
+            for norm in norms:
+                norm.track = True
 
     def state(self, k):
         """Run k's weights and statistics by name, as numpy arrays."""

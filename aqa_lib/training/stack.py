@@ -29,6 +29,24 @@ class Batch:
     keys: dict  # place -> [K,n] int64
     step: int
     stack: object
+    items: torch.Tensor | None = None  # [K,S,B] which of the data set's N items they are
+
+    @property
+    def memory(self):
+        """What the method keeps between steps: name -> [K, ...]."""
+        return self.stack.memory
+
+    def view(self, name):
+        """Features [K,S,T,B,D'] of the same items in another view (flow, still, ...)."""
+        return self.stack.gather(self.stack.views[name], self.items)
+
+    def target(self, name):
+        """What else is known of the labelled items: the method's `targets` of that name, [K,B,...]."""
+        return self.stack.targets[name][self.items[:, 0]]
+
+    def progress(self):
+        """Share of its steps that each run has taken [K]."""
+        return self.step / self.weight("steps")
 
     def weight(self, name, switch=None):
         """A setting of every run [K]; zero where its switch is off."""
@@ -86,13 +104,23 @@ class Stack:
         N, self.T, self.D = data.features.shape
         x = torch.from_numpy(data.features).to(self.device, dtype)
         self.x = x.transpose(0, 1).contiguous()  # [T,N,D]: time outermost
+        self.views = {name: self._view(data, name) for name in method.views(self.runs[0])}
+        self.targets = {n: torch.from_numpy(v).to(self.device) for n, v in method.targets(data).items()}
+        train = np.sort(split.train)
+        self.train = torch.from_numpy(train).to(self.device)
+        self.memory = {}
         self.offsets = torch.arange(self.T, device=self.device)[:, None] * N  # row of (t, n) is t N + n
-        self.model = method.build(self.runs, self.T, self.D).to(self.device, dtype)
+        self.model = method.build(self.runs, data).to(self.device, dtype)
         self.model.initialise([s["seed"] for s in self.runs])
         self.optimiser = Optimiser(self.model, self.runs)
         self.streams = ["labelled"] + ["unlabelled"] * any(map(method.unlabelled, self.runs))
         self.places = list(method.PLACES)
         self.prepare()
+        method.begin(self)
+
+    def _view(self, data, name):
+        x = torch.from_numpy(data.view(name)).to(self.device, self.dtype)
+        return x.transpose(0, 1).contiguous()
 
     def prepare(self):
         """What depends on who is in the stack."""
@@ -122,14 +150,18 @@ class Stack:
         if self.block != step // BLOCK:
             self.draw(step // BLOCK)
         items, keys = self.items[step % BLOCK], self.keys[step % BLOCK]  # [K,S,B], [K,places]
-        rows = items.unsqueeze(2) + self.offsets  # [K,S,T,B]
-        x = self.x.view(-1, self.D).index_select(0, rows.flatten()).view(*rows.shape, self.D)
+        x = self.gather(self.x, items)
         y = self.y.gather(1, items[:, 0])
         named, start = {}, 0
         for name in self.places:
             named[name] = keys[:, start : start + self.method.PLACES[name]]
             start += self.method.PLACES[name]
-        return Batch(self.runs, x, y, named, step, self)
+        return Batch(self.runs, x, y, named, step, self, items)
+
+    def gather(self, x, items):
+        """Features [K,S,T,B,D] of items [K,S,B] from x [T,N,D]."""
+        rows = items.unsqueeze(2) + self.offsets  # [K,S,T,B]
+        return x.view(-1, x.shape[-1]).index_select(0, rows.flatten()).view(*rows.shape, x.shape[-1])
 
     @torch.no_grad()
     def predict(self, items, at_once=512):
@@ -137,8 +169,9 @@ class Stack:
         self.model.eval()
         parts = []
         for part in torch.as_tensor(items, device=self.device).split(at_once):
+            views = {name: x.index_select(1, part)[None, None] for name, x in self.views.items()}
             x = self.x.index_select(1, part)[None, None]  # [1,1,T,n,D]
-            parts.append(self.method.predict(self.model, x).double().cpu().numpy())
+            parts.append(self.method.predict(self.model, x, **views).double().cpu().numpy())
         self.model.train()
         return np.concatenate(parts, 1) / np.array([[lab.scale] for lab in self.labels])
 
@@ -148,4 +181,5 @@ class Stack:
         index = torch.as_tensor(keep, device=self.device)
         self.model.select(index)
         self.optimiser.select(index, self.model, self.runs)
+        self.memory = {name: value[index] for name, value in self.memory.items()}
         self.prepare()

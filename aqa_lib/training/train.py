@@ -61,7 +61,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
             end(i, _fit(method, data, split, s, lab))
         return results
     for lab, s in zip(labels, runs, strict=True):
-        method.check(s, *data.features.shape[1:])
+        method.check(s, data)
         if method.unlabelled(s) and not len(lab.unlabelled):
             raise UserError(
                 f"method {method.name}: fraction = {s['fraction']} leaves no unlabelled video to learn from"
@@ -113,10 +113,12 @@ def _train_stack(method, data, split, runs, labels, places, device, keep_weights
     records = [Record(data, split, items, s, lab) for s, lab in zip(runs, labels, strict=True)]
     places, step, sums, start = list(places), 0, {}, time.perf_counter()
     while stack.runs:
+        method.before(stack, step)
         terms = losses(stack.model, stack.batch(step))
         stack.model.differentiate(terms["loss"])
         stack.optimiser.step()
         step += 1
+        method.after(stack, step)
         for name, value in terms.items():
             value = value.detach()
             sums[name] = sums[name] + value if name in sums else value

@@ -1,0 +1,11 @@
+"""The methods as a researcher would write each for one run: ordinary modules, torch's own layers, autograd.
+
+The independent reference of the tests (in float64) and the peer of `aqa bench methods`. A file here is named after its
+method and defines `Peer(data, **settings)`, a module with
+
+    draw(x_l, x_u)                  what chance decides in a step, by torch's own generator: a dict
+    loss(x_l, y, x_u, **drawn)      the loss of a step, a scalar; x [B,T,D], y [B] scaled scores
+    load(stack)                     copies run 0's weights of the library's stacked network
+
+Nothing of aqa_lib is used here.
+"""
