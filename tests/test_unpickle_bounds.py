@@ -4,6 +4,7 @@ import pickle
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,13 +22,16 @@ from aqa_lib.errors import UserError
 most = resource.getrlimit(resource.RLIMIT_AS)[1]
 resource.setrlimit(resource.RLIMIT_AS, (2**30, most))
 resource.setrlimit(resource.RLIMIT_CPU, (20, 21))
+def peak():  # kilobytes; getrusage would count the memory of the process that forked this one
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 for line in sys.stdin:
     name, content = line.split()
     try:
         print(name, "read", type(unpickle.loads(bytes.fromhex(content))).__name__)
     except UserError as error:
         print(name, "refused", error)
-    print(name + "_MB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+    print(name + "_MB", peak() // 1024)
 """
 HEAD = (  # 0 _reconstruct, 1 ndarray, 2 dtype("O"), 3 (0,), 4 (1,), 5 "b"
     b"\x80\x04cnumpy.core.multiarray\n_reconstruct\n\x940cnumpy\nndarray\n\x940cnumpy\ndtype\n\x8c\x01O\x85R\x940"
@@ -37,6 +41,7 @@ OPEN, CLOSE = b"h\x00h\x01h\x03h\x05\x87R(K\x01h\x04h\x02\x89]", b"atb"  # an ar
 LONG = b"\x8b" + struct.pack("<i", 10**6) + b"\x01" * 10**6  # an integer of eight million bits
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="limits and peaks are those of Linux")
 def test_bombs_neither_hang_nor_take_the_memory():
     """In a process with 1 GiB and 20 s, of which it needs very little."""
     tuples = b")\x94" + b"".join(b"0h" + bytes([i]) + b"h" + bytes([i]) + b"\x86\x94" for i in range(60))
