@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from safetensors.numpy import save_file
 
 from aqa_lib.data import AssessmentSet
 from aqa_lib.data.splits import label_draw, leak_free, official
@@ -27,6 +28,23 @@ def test_they_survive_their_file(tmp_path):
     back = AssessmentSet.read(s.save(tmp_path / "s"))
     assert back.features is None and back.pairs.tolist() == [[0, 1], [3, 2]] and back.pairs.dtype == np.int64
     assert back.lengths.tolist() == s.lengths.tolist()
+
+
+def test_what_is_unknown_in_the_table_stays_unknown(tmp_path):
+    table = bare().table.assign(word=["a", None, *"cdefgh"], flag=pd.array([True, None] * 4, dtype="boolean"))
+    back = AssessmentSet.read(bare(table=table).save(tmp_path / "s")).table
+    assert back["word"].isna().tolist() == [False, True, *[False] * 6] and back["word"][2] == "c"
+    assert back["flag"].isna().tolist() == [False, True] * 4
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", "1", "{}", '{"version": 1}', '{"version": 1, "strings": [], "columns": ["a"]}', "["]
+)
+def test_what_something_else_wrote_is_no_data_set(tmp_path, text):
+    save_file({"scores": np.ones(2)}, tmp_path / "s", metadata={"aqa": text})
+    with pytest.raises(UserError, match="s is not a data set written by AssessmentSet.save") as error:
+        AssessmentSet.read(tmp_path / "s")
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def test_the_lists_are_read(lists):
     diving = data.load("aqa7", lists, action="diving")
     assert diving.ids.tolist() == ["diving_054", "diving_341", "diving_021"]
     assert splits.official(diving).test.tolist() == [2]
-    with pytest.raises(UserError, match="no sample of the action 'gym_vault'"):
+    with pytest.raises(UserError, match="nothing of the action 'gym_vault'"):
         data.load("aqa7", lists, action="gym_vault")
     with pytest.raises(UserError, match="did you mean 'diving'"):
         data.load("aqa7", lists, action="divng")

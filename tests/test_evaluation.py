@@ -1,6 +1,7 @@
 """Metrics and statistics against scipy, hand cases and simulation."""
 
 import warnings
+from itertools import product
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from aqa_lib.evaluation import (
     paired_interval,
     pairwise_accuracy,
     relative_l2,
+    rows_differ,
     spearman,
     spearman_by_group,
     spearman_rows,
@@ -43,6 +45,14 @@ def test_spearman_by_hand():
     # ranks 1 2.5 2.5 4 and 2 1 3 4: deviations (-1.5 0 0 1.5) . (-.5 -1.5 .5 1.5) = 3, norm sqrt(4.5 x 5)
     assert spearman([1, 2, 2, 9], [5, 1, 6, 7]) == pytest.approx(3 / np.sqrt(22.5))
     assert spearman([1, 2, 3], [10, 20, 30]) == 1 and spearman([3, 2, 1], [10, 20, 30]) == -1
+
+
+@pytest.mark.parametrize("correlation", [spearman, kendall])
+def test_rank_correlations_of_one_and_two(correlation):
+    with pytest.warns(RuntimeWarning, match="constant"):
+        assert np.isnan(correlation([1.0], [2.0]))  # never 0
+    assert correlation([1.0, 2.0], [5.0, 9.0]) == pytest.approx(1)
+    assert correlation([1.0, 2.0], [9.0, 5.0]) == pytest.approx(-1)
 
 
 def test_spearman_of_what_is_not_finite():
@@ -119,8 +129,9 @@ def test_relative_l2():
     # span 10, errors 1 and 2: 100/2 (.01 + .04)
     assert relative_l2([1.0, 8.0], [0.0, 10.0]) == pytest.approx(2.5)
     assert relative_l2([1.0, 8.0], [0.0, 10.0], span=20) == pytest.approx(0.625)
-    with pytest.warns(RuntimeWarning, match="no span"):
-        assert np.isnan(relative_l2([1.0, 2.0], [3.0, 3.0]))
+    for true, span in (([3.0, 3.0], 0), ([3.0, np.nan], "nan")):
+        with pytest.warns(RuntimeWarning, match=f"the span of the scores is {span}"):
+            assert np.isnan(relative_l2([1.0, 2.0], true))
 
 
 def test_mae():
@@ -152,6 +163,12 @@ def test_pairwise_accuracy():
     assert pairwise_accuracy([3, 1, 2, 2], [[0, 1], [1, 0], [2, 3], [0, 2]]) == 0.5  # a tie is wrong
     with pytest.raises(UserError, match="pairs"):
         pairwise_accuracy([1, 2], np.zeros((0, 2), int))
+    for bad in ([[0, 2]], [[-1, 0]], [[0.0, 1.0]]):
+        with pytest.raises(UserError, match=r"whole numbers 0\.\.1, places among the 2 scores"):
+            pairwise_accuracy([1, 2], bad)
+    with pytest.warns(RuntimeWarning, match="NaN among the scores"):
+        assert np.isnan(pairwise_accuracy([3, np.nan, 1], [[0, 2], [0, 1]]))
+    assert pairwise_accuracy([3, np.nan, 1], [[0, 2]]) == 1  # nobody asks for the undefined one
 
 
 @given(values, st.sampled_from([0.5, 0.9, 0.95]))
@@ -204,6 +221,27 @@ def test_paired_interval_at_the_rim():
         paired_interval([1.0, 2], [1.0])
 
 
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=8).filter(any))
+@settings(max_examples=50, deadline=None)
+def test_wilcoxon_with_ties_and_zeros_is_every_sign(d):
+    """Zeros left out, mid-ranks, all 2^n signs: no normal approximation where draws are few."""
+    d = np.array(d, float)
+    ranks = stats.rankdata(np.abs(d[d != 0]))
+    sums = [abs(np.dot(s, ranks)) for s in product([-1, 1], repeat=len(ranks))]
+    p = np.mean(np.array(sums) >= abs(np.dot(np.sign(d[d != 0]), ranks)) - 1e-9)
+    assert paired_interval(d, np.zeros(len(d))).p == pytest.approx(p)
+
+
+def test_bootstrap_interval_counts_what_is_undefined():
+    """Of 3^3 resamples of 3 items, 3 hold one item alone and have no rank correlation."""
+    with pytest.warns(RuntimeWarning, match="of 2000 bootstrap replicates are undefined") as said:
+        got = bootstrap_interval((np.array([1.0, 2, 3]), np.array([1.0, 3, 2])), statistic=spearman)
+    assert len(said) == 1 and int(str(said[0].message).split()[0]) == pytest.approx(2000 / 9, rel=0.2)
+    assert got == (0.5, -1, 1)
+    with pytest.warns(RuntimeWarning, match="constant"):
+        assert np.isnan(bootstrap_interval((np.ones(4), np.arange(4.0)), statistic=spearman)).all()
+
+
 def test_bootstrap_interval():
     rng = np.random.default_rng(2)
     v = rng.exponential(size=60)
@@ -223,6 +261,14 @@ def test_holm_by_hand():
     # .01 x 4, .03 x 3, then never falling: .04 x 2 = .08 -> .09
     np.testing.assert_allclose(holm([0.04, 0.01, 0.9, 0.03]), [0.09, 0.04, 0.9, 0.09])
     np.testing.assert_allclose(holm([0.6, 0.7]), [1, 1])
+
+
+def test_holm_leaves_out_what_was_not_tested():
+    np.testing.assert_allclose(holm([np.nan, 0.02, 0.03, np.nan]), [np.nan, 0.04, 0.04, np.nan])
+    assert len(holm([])) == 0 and np.isnan(holm([np.nan])).all()
+    for bad in ([-0.1], [1.5], [[0.1]]):
+        with pytest.raises(UserError, match="from 0 to 1"):
+            holm(bad)
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
@@ -250,3 +296,25 @@ def test_spearman_by_group_is_scipys_in_each_and_fishers_over_all():
     assert mean == pytest.approx(np.tanh(np.mean([np.arctanh(r) for r in by_hand.values()])))
     with pytest.raises(UserError, match="groups"):
         spearman_by_group(predicted, true, groups[:3])
+    groups[0] = "Rope"  # one item has no order: its correlation, and so the mean, is undefined
+    with pytest.warns(RuntimeWarning, match="constant"):
+        rhos, mean = spearman_by_group(predicted, true, groups)
+    assert np.isnan(rhos["Rope"]) and np.isnan(mean) and rhos["Hoop"] == pytest.approx(by_hand["Hoop"])
+
+
+def test_rows_differ_by_hand_and_of_two_rows_the_paired_t_test():
+    a, b = np.random.default_rng(4).normal(size=(2, 9))
+    assert rows_differ([a, b + 0.5]) == pytest.approx(stats.ttest_rel(a, b + 0.5).pvalue)
+    table = np.array([[1.0, 2, 6], [2, 4, 3], [9, 5, 7], [4, 4, 5]])
+    # row means 3 3 7 13/3, block means 4 15/4 21/4, of all 13/3: sums of squares 32, 31/6, 19.5, together 170/3
+    assert rows_differ(table) == pytest.approx(stats.f.sf((32 / 3) / (19.5 / 6), 3, 6))
+    assert np.isnan(rows_differ(table[:1])) and np.isnan(rows_differ(table[:, :1]))
+    assert np.isnan(rows_differ(np.where(table == 9, np.nan, table)))
+
+
+@pytest.mark.parametrize("value", [0.0, 0.1, 0.3, 1 / 3, 1e6 + 0.1])
+@pytest.mark.parametrize("shape", [(3, 7), (4, 6), (6, 10)])
+def test_rows_differ_takes_rounding_for_nothing(value, shape):
+    assert rows_differ(np.full(shape, value)) == 1
+    steps = value + np.arange(shape[0])[:, None] / 10 + np.arange(shape[1]) / 10
+    assert rows_differ(steps) == 0  # every block says the same

@@ -4,12 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
 from aqa_lib import data
+from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.data import rhythmic_gymnastics as rg
-from aqa_lib.data import splits
 from aqa_lib.data.store import Store
 from aqa_lib.errors import UserError
+from aqa_lib.evaluation import spearman_by_group
 
 REAL = Path(__file__).resolve().parents[1].parent / "shared" / "data" / "rhythmic_gymnastics"
 real = pytest.mark.skipif(not REAL.is_dir(), reason=f"the lists of rhythmic gymnastics are not at {REAL}")
@@ -45,7 +47,7 @@ def test_one_routine_and_another_score(lists):
     assert splits.official(ball).test.tolist() == [2]
     with pytest.raises(UserError, match="one group only"):
         splits.leak_free(ball)
-    with pytest.raises(UserError, match="no video of the routine 'clubs'"):
+    with pytest.raises(UserError, match="nothing of the routine 'clubs'"):
         data.load("rhythmic_gymnastics", lists, routine="clubs")
     with pytest.raises(UserError, match="did you mean 'ribbon'"):
         data.load("rhythmic_gymnastics", lists, routine="ribon")
@@ -53,9 +55,26 @@ def test_one_routine_and_another_score(lists):
         data.load("rhythmic_gymnastics", lists, score="execusion")
 
 
+@real
+def test_all_routines_are_evaluated_routine_by_routine():
+    """The groups of the whole set give what four sets of one routine give, and Fisher's mean of it."""
+    s = data.load("rhythmic_gymnastics", REAL)
+    test = splits.official(s).test
+    rhos, mean = spearman_by_group(s.difficulty[test], s.scores[test], s.groups[test])
+    assert list(rhos) == list(rg.ROUTINES)
+    for routine in rg.ROUTINES:
+        one = data.load("rhythmic_gymnastics", REAL, routine=routine)
+        held = one.table[one.table["split"] == "test"]
+        assert len(one) == 250 and set(one.groups) == {routine} and len(held) == 50
+        assert rhos[routine] == pytest.approx(spearmanr(held["difficulty"], held["total"]).statistic)
+    assert mean == pytest.approx(np.tanh(np.mean([np.arctanh(r) for r in rhos.values()])))
+
+
 def test_features_are_joined(lists):
     ids = ["Hoop_007", "Ball_001", "Ball_002", "Hoop_001", "Ball_022"]
     Store.write(lists / "vst.features", {"rgb": {v: np.full((2, 3), i) for i, v in enumerate(ids)}})
+    s = rg.load(lists, features=lists / "vst.features")
+    assert AssessmentSet.read(s.save(lists / "s")).meta["options"]["features"] == str(lists / "vst.features")
     s = data.load("rhythmic_gymnastics", lists, features="vst.features")
     assert s.features[:, 0, 0].tolist() == [1, 2, 3, 4, 0] and s.lengths is None
 

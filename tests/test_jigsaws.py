@@ -5,40 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jigsaws_release import SURGEONS, recording, release
 
 from aqa_lib import data
 from aqa_lib.data import AssessmentSet, folds, jigsaws, kinematics, splits
 from aqa_lib.errors import UserError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared" / "data"
-SURGEONS = "BCDE"
-
-
-def recording(seed, frames=60):
-    """76 columns that are smooth and of different size, as text of six digits."""
-    rng = np.random.default_rng(seed)
-    t = np.linspace(0, 1, frames)[:, None]
-    x = np.sin(2 * np.pi * (t * rng.uniform(0.5, 3, 76) + rng.random(76))) * rng.uniform(0.1, 5, 76)
-    return np.round(x + 0.01 * rng.standard_normal(x.shape), 6)
-
-
-def release(root, task="Suturing", repeat=2):
-    """A release with `repeat` trials of four surgeons; also one without a score, one empty and one missing."""
-    place = root / task / "kinematics" / "AllGestures"
-    place.mkdir(parents=True)
-    lines = []
-    for i, trial in enumerate(f"{task}_{s}{k:03d}" for s in SURGEONS for k in range(1, repeat + 1)):
-        x = recording(i, 55 + i)
-        # as in the release: numbers in columns, blanks before and after
-        text = "\n".join("".join(f"{v:14.6f}  " for v in row) for row in x) + "\n"
-        (place / f"{trial}.txt").write_text(text)
-        items = [1 + (i + j) % 5 for j in range(6)]
-        lines.append(f"{trial}\t\t{'NIE'[i % 3]}\t{sum(items)}\t\t" + "\t".join(map(str, items)))
-    (place / f"{task}_B009.txt").write_text((place / f"{task}_B001.txt").read_text())
-    (place / f"{task}_C009.txt").write_text("\n \n")
-    lines += [f"{task}_{t}\tN\t12\t2 2 2 2 2 2" for t in ("C009", "D009")]
-    (root / task / f"meta_file_{task}.txt").write_text("\n".join(lines) + "\n\n")
-    return root
 
 
 @pytest.fixture(scope="module")
@@ -234,6 +207,14 @@ def test_folds_of_the_literature(tmp_path):
     assert any(set(s.groups[f.train]) & set(s.groups[f.test]) for f in folds.every(s, "four"))  # they leak
 
 
+def test_the_check_names_scored_trials_that_are_left_out(tmp_path):
+    found = {what: (value, expected) for what, value, expected in jigsaws.checks(release(tmp_path), task="Suturing")}
+    left_out = "Suturing_C009: its kinematics are empty; Suturing_D009: its kinematics are missing"
+    assert found["Suturing: trials left out"] == (left_out, "none")
+    with pytest.raises(UserError, match="unknown fold of louo 'Z'"):
+        jigsaws.checks(tmp_path, task="Suturing", fold="Z")
+
+
 # what is wrong and where
 
 
@@ -297,4 +278,9 @@ def test_other_content_is_another_fingerprint(tmp_path):
     before = data.fingerprint("jigsaws", release(tmp_path))
     assert before == data.fingerprint("jigsaws", tmp_path)
     spoil(tmp_path, META, lambda t: t.replace("\t16\t", "\t17\t", 1))
-    assert data.fingerprint("jigsaws", tmp_path) != before
+    marks = [before, data.fingerprint("jigsaws", tmp_path)]
+    (tmp_path / "four_fold.json").write_text(json.dumps(four(["Suturing_B001", "Suturing_B002"])))
+    marks.append(data.fingerprint("jigsaws", tmp_path))  # another list of folds is another split
+    (tmp_path / "four_fold.json").write_text(json.dumps(four(["Suturing_B002", "Suturing_B001"])))
+    marks.append(data.fingerprint("jigsaws", tmp_path))
+    assert len(set(marks)) == 4

@@ -295,6 +295,8 @@ def test_tie_range_of_many_holds_random_orders():
         ({"score": "high"}, "has the score 'high', not a number"),
         ({"score": [1, 2]}, "not a number"),
         ({"label": "A"}, "'A' .* label that the ground truth lacks"),
+        ({"label": None}, r"segment 2 of video 'v' \(None\) needs the name of a video and of a class"),
+        ({"label": ["a"]}, "needs the name of a video and of a class"),
     ],
 )
 def test_what_is_impossible_is_refused_with_its_place(change, sentence):
@@ -314,6 +316,8 @@ def test_what_is_missing_is_refused():
         (({"database": {}}, found), "no instance"),
         ((table([("v", "a", 0, 10)]).drop(columns="end"), found), "lacks the column 'end'"),
         ((table([("v", "a", 0, 10)] * 2).assign(id=["x", "x"]), found), "id 'x' stands in two rows"),
+        ((table([("v", "a", 0, 10), ("v", np.nan, 0, 1)]), found), r"segment 2 of video 'v' \(nan\) needs the name"),
+        ((table([(np.nan, "a", 0, 10)]), found), "segment 1 of video nan .* needs the name of a video"),
     ]:
         with pytest.raises(UserError, match=sentence):
             mean_average_precision(*pair, [0.5])

@@ -128,6 +128,14 @@ def test_a_store_is_joined_by_event_and_dive(folder):
         data.load("mtl_aqa", folder, features="twice.features")
     with pytest.raises(UserError, match="no feature store at"):
         data.load("mtl_aqa", folder, features="none.features")
+    # other numbers in a name are no dive: not those of a suffix, nor of videos that belong to something else
+    extra = {"warming up": x[1, 1], "intro": x[1, 1], "x": x[1, 1], "9" * 5000: x[1, 1]}
+    Store.write(folder / "more.features", {"rgb": {names[k]: v for k, v in x.items()} | extra})
+    more = data.load("mtl_aqa", folder, features="more.features")
+    np.testing.assert_array_equal(more.features, s.features)
+    Store.write(folder / "films.features", {"rgb": {f"{mtl_aqa.name(k)}.mp4": v for k, v in x.items()}})
+    with pytest.raises(UserError, match="lacks 5 of 5 videos, the first being '01_001': .* '01_001.mp4'"):
+        data.load("mtl_aqa", folder, features="films.features")
 
 
 def test_other_content_is_another_fingerprint(folder):

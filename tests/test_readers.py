@@ -88,10 +88,13 @@ def test_finger_tapping_scores_and_judges():
 @pytest.mark.parametrize(
     "change, said",
     [
-        (lambda t: t.replace(",Right,clip_001,2,", ",Right,clip_001,x,"), "line 3: 'x' is not a number"),
-        (lambda t: t.replace(",Right,clip_001,2,", ",Right,clip_001,7,"), "a rating lies outside 0..4"),
+        (lambda t: t.replace(",Right,clip_001,2,", ",Right,clip_001,x,"), "line 3, Rating1: 'x' is not a number"),
+        (lambda t: t.replace(",Right,clip_001,2,", ",Right,clip_001,7,"), "line 3, Rating1: 7 lies outside 0..4"),
         (lambda t: t.replace("clip_001", "clip_000"), "'clip_000' stands there twice"),
+        (lambda t: t.replace(",Right,clip_001,2,", ",Right,clip_001,2_0,"), "line 3, Rating1: '2_0' is not a number"),
         (lambda t: t.replace("hand,clip", "hand,clap"), "has no column clip"),
+        (lambda t: t.replace("Rating2", "Rating1"), "the header of .*: 'Rating1' stands there twice"),
+        (lambda t: t.replace("Rating1,Rating2,Rating3", "a,b,c"), "has 1 columns of raters"),
         (lambda t: t[:9000], r"line \d+: \d+ fields, not 61; is the file cut off"),
         (lambda t: t[: t.index("\n")], "has a header only"),
     ],
@@ -101,6 +104,23 @@ def test_spoiled_finger_tapping(tmp_path, change, said):
     (tmp_path / "finger_tapping.csv").write_text(change(text))
     with pytest.raises(UserError, match=said):
         data.load("finger_tapping", tmp_path)
+
+
+def test_five_raters_who_may_leave_a_clip_open(tmp_path):
+    """The file of all raters: a fifth column after the fourth, some of its cells empty."""
+    lines = (place("finger_tapping") / "finger_tapping.csv").read_text().splitlines()
+    rows = [line.rsplit(",", 1) for line in lines]
+    fifth = ["Rating5", *([str(i % 5) if i % 7 else "" for i in range(489)])]
+    text = "\n".join(f"{row},{five},{consensus}" for (row, consensus), five in zip(rows, fifth, strict=True))
+    (tmp_path / "finger_tapping.csv").write_text(text)
+    s, four = data.load("finger_tapping", tmp_path), data.load("finger_tapping", SHARED / "finger_tapping")
+    assert s.meta["raters"] == [f"Rating{k}" for k in (1, 2, 3, 4, 5)] and s.judges.shape == (489, 5)
+    np.testing.assert_array_equal(s.judges[:, :4], four.judges)
+    np.testing.assert_array_equal(s.judges[:8, 4], [np.nan, 1, 2, 3, 4, 0, 1, np.nan])
+    np.testing.assert_array_equal(s.scores, four.scores)
+    np.testing.assert_array_equal(s.features, four.features)  # a rating is no feature
+    assert ("raters beside the consensus", 5, 5) in data.reader("finger_tapping").checks(tmp_path)
+    assert ("raters beside the consensus", 4, 4) in data.reader("finger_tapping").checks(SHARED / "finger_tapping")
 
 
 # UI-PRMD
@@ -140,6 +160,7 @@ def movements(root, **files):
         ("", "e01_positions.txt has 0 frames, fewer than the 10 segments"),
         (",".join(["1"] * 66) + "\n" + ",".join(["1"] * 40), "line 2: 40 numbers, not 66; is the file cut off"),
         (",".join(["1"] * 65 + ["a"]), "line 1: 'a' is not a number"),
+        (",".join(["1"] * 65 + ["1_0"]), "line 1: '1_0' is not a number"),
     ],
 )
 def test_spoiled_movements(tmp_path, text, said):
@@ -203,6 +224,17 @@ def test_features_of_ranked_videos_come_from_a_store(tmp_path):
         data.load("best", SHARED / "best", task="origami", features=str(tmp_path / "s"))
 
 
+@pytest.mark.parametrize("name, task", [("best", "tie_tie"), ("epic_skills", "Drawing")])
+def test_the_check_of_ranked_videos_reads_the_store_that_is_given(tmp_path, name, task):
+    ids = data.load(name, place(name), task=task).ids
+    checks = data.reader(name).checks
+    Store.write(tmp_path / "s", {"rgb": {i: np.ones((2, 3)) for i in ids}})
+    assert len(checks(SHARED / name, task=task, features=tmp_path / "s")) > 2
+    Store.write(tmp_path / "s", {"rgb": {i: np.ones((2, 3)) for i in ids[1:]}})
+    with pytest.raises(UserError, match=f"lacks 1 of {len(ids) if name == 'best' else 20} videos, the first being"):
+        checks(SHARED / name, task=task, features=tmp_path / "s")
+
+
 def test_best_divides_videos():
     s = data.load("best", place("best"), task="tie_tie")
     train, test = folds.pairs(s, 1)
@@ -226,7 +258,7 @@ def spoiled(name, part, root, path, change):
     "path, change, said",
     [
         ("sonic_drawing_gt.csv", lambda t: t.replace("C4,C1,C4", "C4,C1,C9", 1), "line 2: the better one must be one"),
-        ("sonic_drawing_gt.csv", lambda t: t.replace("C4,C1,C4", "C4,C1,C1", 1), "fetch the folder anew"),
+        ("sonic_drawing_gt.csv", lambda t: t.replace("C4,C1,C4", "C4,C1,C1", 1), "fetch it anew"),
         ("sonic_drawing_gt.csv", lambda t: t.replace("Vid1,", "Video,", 1), "Vid1,Vid2 is expected"),
         ("splits/sonic_drawing_val_2.csv", lambda t: t[: t.rindex(",C")], "list|one video, not two"),
         ("splits/sonic_drawing_train_3.csv", lambda t: "", "is empty: its first line should hold Better,Worse"),
@@ -241,6 +273,7 @@ def test_spoiled_epic_skills(tmp_path, path, change, said):
 @pytest.mark.parametrize(
     "path, change, said",
     [
+        ("test.txt", lambda t: t + " ".join(t.split()[1::-1]), "line 213: the pair .* stands there twice"),
         ("test.txt", lambda t: t + "x y\n", "line 213: 'x y' is not two of the 100 listed videos"),
         ("test_vid_list.txt", lambda t: t + t.split()[0], "stands there twice"),
         ("train_vid_list.txt", lambda t: t + "nobody", "'nobody' is not among those of origami in BEST.csv"),
@@ -293,6 +326,11 @@ def ground_truth(**entry):
         (ground_truth(annotations=[{"label": "a", "segment": [2, 1]}]), "lasts from 2.0 to 1.0 seconds"),
         (ground_truth(annotations=[{"label": "a", "segment": [2]}]), "has 1 times; a segment is"),
         (ground_truth(annotations=[{"segment": [2, 3]}]), "video 'v1' lacks 'label'"),
+        (ground_truth(annotations=[{"label": "a", "segment": [True, 3]}]), "True is not a number"),
+        (ground_truth(annotations=[{"label": "a", "segment": [0, 10**400]}]), "0 is not a number"),
+        (ground_truth(duration="1:30"), "the duration of video 'v1': '1:30' is not a number"),
+        (ground_truth(subset="valdation"), "unknown split of video 'v1' .*'valdation': did you mean 'validation'"),
+        ('{"database": ' + "[" * 200_000, "not a json with a database"),
         ('{"database": {"v1": {}, "v1": {}}}', "'v1' stands there twice"),
     ],
 )
@@ -301,6 +339,16 @@ def test_spoiled_ground_truth(tmp_path, text, said):
     with pytest.raises(UserError, match=said) as error:
         data.load("activitynet12", tmp_path)
     assert "a.json" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_videos_in_no_list_are_named(tmp_path):
+    for name in ("gt.json", "split_train.txt", "split_test.txt"):
+        shutil.copyfile(place("thumos14") / name, tmp_path / name)
+    videos = (tmp_path / "split_test.txt").read_text().split()
+    (tmp_path / "split_test.txt").write_text("\n".join(videos[:-2]))
+    truth = data.load("thumos14", tmp_path)
+    assert len(truth) == 408 and sorted(truth.meta["unlisted"]) == sorted(videos[-2:])
+    assert not set(videos[-2:]) & set(truth.actions["video"])
 
 
 def test_spoiled_thumos_lists(tmp_path):

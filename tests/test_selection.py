@@ -69,8 +69,9 @@ def test_what_cannot_be_selected_is_said():
         best_test(CURVE[:0])
     with pytest.raises(UserError, match="validation_spearman of the curve is undefined"):
         validation(CURVE.assign(validation_spearman=np.nan), by="validation_spearman")
-    with pytest.raises(UserError, match="n is 0"):
-        mean_of_last(CURVE, n=0)
+    for bad in (0, 2.5, True):
+        with pytest.raises(UserError, match=f"whole number n >= 1, but n is {bad}"):
+            mean_of_last(CURVE, n=bad)
 
 
 @given(st.integers(0, 10_000), st.integers(1, 30))

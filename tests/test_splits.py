@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import subprocess
 import sys
 
@@ -12,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ks_2samp
 
-from aqa_lib.data import AssessmentSet, load
+from aqa_lib import methods
+from aqa_lib.data import AssessmentSet, folds, load
 from aqa_lib.data.splits import Split, get, label_draw, leak_free, official, stratified_order
 from aqa_lib.errors import UserError
+from aqa_lib.training.stack import Labels
 
 
 def make(scores, groups=None, split=None, **columns):
@@ -61,6 +64,16 @@ def test_leak_free_on_any_groups(groups):
     order = np.random.default_rng(0).permutation(len(groups))
     again = make(np.arange(len(groups), dtype=float), groups=np.array(groups)[order])
     assert set(again.groups[leak_free(again).test]) == set(s.groups[split.test])
+
+
+def test_leak_free_counts_items_with_a_score():
+    """Group b has no score: it alone is no test part, and the share is of the others."""
+    scores = np.r_[np.arange(6.0), np.full(40, np.nan), np.arange(2.0)]
+    s = make(scores, groups=["a"] * 6 + ["b"] * 40 + ["c"] * 2)
+    split = leak_free(s)
+    assert set(s.groups[split.test]) == {"c"} and {"a"} <= set(s.groups[split.train])
+    with pytest.raises(UserError, match="scores in fewer than two groups"):
+        leak_free(make([1.0, 2, np.nan], groups=list("aab")))
 
 
 def test_leak_free_needs_groups():
@@ -123,6 +136,37 @@ def test_a_draw_is_the_same_in_another_process():
     assert out.stdout.strip() == str(here)
 
 
+def test_a_random_draw_is_the_hash_of_the_names():
+    """Worked from the names alone, so that any machine finds it: the first are those of the smallest hash."""
+    s = make(np.arange(20.0) % 7, split=["train"] * 16 + ["test"] * 4)
+
+    def word(i):
+        text = "\x1f".join(["str:made", "str:official", "str:random", "int:3", f"str:v{i}"])
+        return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+    assert label_draw(s, 0.5, 3, "random").tolist() == sorted(range(16), key=word)[:8]
+
+
+def test_a_stratified_draw_stays_what_it_is():
+    """Written down once: another version that draws others would compare methods on other labels."""
+    s = make(np.arange(20.0) % 7, split=["train"] * 16 + ["test"] * 4)
+    assert label_draw(s, 0.5, 3).tolist() == [5, 8, 11, 0, 6, 9, 10, 1]
+
+
+@pytest.mark.parametrize("how", ["stratified", "random"])
+def test_a_draw_is_the_same_for_every_method(how):
+    """What two methods are handed: the same labels, and NaN for all others."""
+    s = surrogate()
+    handed = [
+        Labels(s, official(s), methods.get(name).resolve({"fraction": 0.2, "draw": 5, "how": how, "seed": seed}))
+        for seed, name in enumerate(methods.names())
+    ]
+    drawn = label_draw(s, 0.2, 5, how)
+    for labels in handed:
+        np.testing.assert_array_equal(labels.train, drawn)
+        assert np.flatnonzero(~np.isnan(labels.scores)).tolist() == sorted(drawn)
+
+
 def test_stratified_follows_the_scores_better_than_random():
     s = surrogate()
     scores = s.scores[official(s).train]
@@ -171,6 +215,11 @@ def test_the_split_bounds_the_draw():
     assert set(label_draw(s, 1.0, 0, split=Split("few", np.arange(5), np.arange(5, 9)))) == set(range(5))
 
 
+def test_a_fraction_may_be_any_number():
+    for fraction in (1, np.int64(1), np.float32(1)):
+        assert len(label_draw(surrogate(), fraction, 0)) == 480
+
+
 @pytest.mark.parametrize("fraction", [0, -0.1, 1.1, "0.1", True, float("nan"), None])
 def test_a_fraction_outside_0_to_1_is_refused(fraction):
     with pytest.raises(UserError, match="label fraction"):
@@ -183,3 +232,37 @@ def test_too_few_labels_are_refused_with_a_way_out():
     assert len(label_draw(surrogate(), 0.0063, 0)) == 3
     with pytest.raises(UserError, match="did you mean 'stratified'"):
         label_draw(surrogate(), 0.5, 0, how="stratify")
+
+
+# ---- folds that come as columns
+
+
+def test_an_empty_cell_is_no_fold():
+    """As a table from a file has it: NaN, None or "" for items that belong to no published fold."""
+    s = make([1.0, 2, 3, np.nan, 5, 6], fold_four=["1", "2", None, np.nan, "", "1"])
+    assert folds.protocols(s) == ["four"] and folds.folds(s, "four") == ["1", "2"]
+    one, two = folds.every(s, "four")
+    assert one.test.tolist() == [0, 5] and one.train.tolist() == [1, 3]  # item 3 has no score: it may be looked at
+    assert two.test.tolist() == [1] and two.train.tolist() == [0, 3, 5]
+    with pytest.raises(UserError, match="did you mean 'four'"):
+        folds.every(s, "fuor")
+
+
+@given(
+    cells=st.lists(st.tuples(st.sampled_from(["", "1", "2", "3"]), st.booleans()), min_size=4, max_size=30),
+)
+@settings(max_examples=60, deadline=None)
+def test_every_scored_item_of_a_fold_is_tested_once(cells):
+    names, known = zip(*cells, strict=True)
+    s = make(np.where(known, 1.0, np.nan), fold_k=list(names))
+    tested = []
+    for fold in folds.folds(s, "k"):
+        if not any(n == fold and k for n, k in cells) or not any(n != fold and (n or not k) for n, k in cells):
+            with pytest.raises(UserError, match="leaves no"):
+                folds.split(s, "k", fold)
+            continue
+        part = folds.split(s, "k", fold)
+        assert not set(part.train) & set(part.test) and all(names[i] == fold for i in part.test)
+        assert all(names[i] != fold for i in part.train)
+        tested += part.test.tolist()
+    assert len(tested) == len(set(tested))

@@ -10,6 +10,7 @@ from scipy import stats
 
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation import (
+    bootstrap,
     correlation_interval,
     correlation_power,
     detectable_correlation,
@@ -38,6 +39,57 @@ def test_one_draw_is_scipys_bootstrap(method):
     scipys = stats.bootstrap((values,), np.mean, method=method, n_resamples=20_000, rng=np.random.default_rng(1))
     assert got.mean == values.mean()
     assert got[1:] == pytest.approx(tuple(scipys.confidence_interval), rel=0.02)
+
+
+def test_groups_are_the_samples_of_scipys_bootstrap():
+    """A difference of the means of two groups: resampled within them and accelerated by both, as by scipy."""
+    rng = np.random.default_rng(6)
+    x, y = rng.exponential(size=12), 3 * rng.normal(size=30)
+
+    def gap(predicted, true):
+        return predicted[:, true == 0].mean(axis=1) - predicted[:, true == 1].mean(axis=1)
+
+    group = np.repeat([0.0, 1.0], [12, 30])
+    got = two_level_bootstrap(np.r_[x, y], group, groups=group, statistic=gap, resamples=10_000)
+    means = lambda a, b, axis: a.mean(axis) - b.mean(axis)  # noqa: E731
+    scipys = stats.bootstrap((x, y), means, n_resamples=20_000, rng=np.random.default_rng(1))
+    assert got.mean == pytest.approx(x.mean() - y.mean())
+    assert got[1:] == pytest.approx(tuple(scipys.confidence_interval), abs=0.03)
+
+
+def test_the_acceleration_is_that_of_the_groups():
+    """Mean of a set of two groups far apart: a by hand from the deviations within them, not from all items."""
+    x = np.array([0.0, 0, 0, 6, 100, 101, 102, 103, 104])  # 4 and 5 items
+    groups, N = np.repeat([0, 1], [4, 5]), 9
+    seen = []
+
+    def spy(tails, estimate, replicates, without):
+        seen.extend(without)
+        return tails
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(bootstrap, "_bca", spy)
+        two_level_bootstrap(x, x, groups=groups, statistic=row_means, resamples=10)
+    for sample, values in zip(seen, (x[:4], x[4:]), strict=True):
+        np.testing.assert_allclose(sample, (x.sum() - values) / (N - 1))
+    # deviations -1.5 x 3 and 4.5: cubes 81 and squares 27; the other group is symmetric: 0 and 10
+    u3, u2 = (3 / 8) ** 3 * 81 / 4**3, (3 / 8) ** 2 * 27 / 4**2 + (4 / 8) ** 2 * 10 / 5**2
+    replicates, tails = np.random.default_rng(0).normal(size=999), np.array([0.025, 0.975])
+    z0 = stats.norm.ppf((replicates < 0.1).mean())
+    z = z0 + stats.norm.ppf(tails)
+    expected = stats.norm.cdf(z0 + z / (1 - u3 / 6 / u2**1.5 * z))
+    np.testing.assert_allclose(bootstrap._bca(tails, 0.1, replicates, seen), expected)
+
+
+def test_groups_of_one_item():
+    values = np.arange(6.0)
+    how = {"statistic": row_means, "resamples": 50}
+    with pytest.warns(RuntimeWarning, match="1 of 6 items are alone in their group"):
+        one = two_level_bootstrap(values, values, groups=list("aaabbc"), **how)
+    assert one.low < 2.5 < one.high
+    with pytest.raises(UserError, match="every group holds one item"):
+        two_level_bootstrap(values, values, groups=list("abcdef"), **how)
+    assert np.isnan(two_level_bootstrap([[1.0]], [2.0], **how).low)  # one item varies by itself no more
 
 
 def test_one_draw_of_spearman_is_scipys_bootstrap():
@@ -120,7 +172,8 @@ def test_undefined_replicates_are_counted():
 def test_bootstrap_refuses():
     for args, kw, sentence in [
         (([[1.0, 2]], [1.0, 2, 3]), {}, r"must be \[D, N\]"),
-        (([[1.0, 2]], [1.0, 2]), {"minus": np.ones((2, 2))}, "same draws"),
+        (([[1.0, 2]], [1.0, 2]), {"minus": np.ones((2, 2))}, "same draws of both methods, not 1 and 2"),
+        ((np.ones((3, 2)), [1.0, 2]), {"minus": [1.0, 2]}, "same draws of both methods, not 3 and 1"),
         (([[1.0, 2]], [1.0, 2]), {"groups": [1]}, "one entry an item"),
         (([[1.0, 2]], [1.0, 2]), {"method": "bc"}, "did you mean 'bca'"),
         (([[1.0, 2]], [1.0, 2]), {"level": 95}, "level"),
@@ -174,6 +227,11 @@ def test_steiger_of_the_published_figures():
     assert [round(z, 1) for z, _ in got] == [1.4, 1.7, 2.3]
     assert got[2].p == pytest.approx(2 * stats.norm.sf(got[2].z))
     assert steiger(0.676, 0.635, 0.8, 353).z < got[1].z  # Spearman's standard error is wider
+
+
+def test_steiger_is_what_another_program_prints():
+    """The R package cocor (Diedenhofen and Musch, PLOS ONE 2015), its test steiger1980; its inputs as printed."""
+    assert steiger(0.0228, 0.3522, 0.3718, 553, se="fisher").z == pytest.approx(-7.1345, abs=1e-3)
 
 
 def test_steiger_by_hand():
@@ -252,6 +310,9 @@ def test_power_at_the_rim():
     for bad in ({"alpha": 0}, {"power": 1}):
         with pytest.raises(UserError, match="lies between 0 and 1"):
             detectable_correlation(0.5, 100, **bad)
+    with pytest.raises(UserError, match="alpha lies between 0 and 1"):
+        correlation_power(0.4, 0.4, 50, 1.0, alpha=5)  # the same predictions, a level of 5 %
+    assert correlation_power(0.4, 0.4, 50, 1.0) == 0.05
 
 
 # ---- paired differences over draws
@@ -262,6 +323,10 @@ def test_paired_power_by_simulation():
     d = 0.03 + 0.04 * rng.normal(size=(4000, 10))
     found = stats.ttest_1samp(d, 0, axis=1).pvalue < 0.05
     assert paired_power(0.03, 0.04, 10) == pytest.approx(found.mean(), abs=0.025)
+    for gap, sd, n in ((0.03, 0.04, 10), (0.5, 1, 2), (1, 1, 5)):  # t of a shifted sample is noncentral t
+        edge, shift = stats.t.isf(0.025, n - 1), gap / sd * np.sqrt(n)
+        two_sided = stats.nct.sf(edge, n - 1, shift) + stats.nct.cdf(-edge, n - 1, shift)
+        assert paired_power(gap, sd, n) == pytest.approx(two_sided)
     assert paired_power(0.0, 0.04, 10) == pytest.approx(0.05)
     assert paired_power(-0.03, 0.04, 10) == pytest.approx(paired_power(0.03, 0.04, 10))
 

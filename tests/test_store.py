@@ -1,4 +1,4 @@
-"""The feature store and the importers, against arrays as they were and files written by other libraries."""
+"""The feature store, against arrays as they were."""
 
 import json
 import os
@@ -6,13 +6,11 @@ import pickle
 import struct
 
 import numpy as np
-import pandas as pd
 import pytest
-import scipy.io
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aqa_lib.data.importers import import_features, import_list, read_array
+from aqa_lib.data import AssessmentSet, load
 from aqa_lib.data.store import Store, joined
 from aqa_lib.errors import UserError
 
@@ -85,9 +83,9 @@ def test_stack_follows_the_order_asked_for_and_pads_with_zeros(store):
 
 def test_joined_gives_lengths_only_where_they_differ(store):
     path = store[0].path
-    assert joined(None, ["v1"]) == (None, None)
-    assert joined(path, ["v1", "v1"], "rgb")[1] is None
-    assert list(joined(path, ["v1", "v3"], "rgb")[1]) == [3, 1]
+    assert joined(None, ["v1"]) == {}
+    assert joined(path, ["v1", "v1"], "rgb")["lengths"] is None
+    assert list(joined(path, ["v1", "v3"], "rgb")["lengths"]) == [3, 1]
 
 
 @pytest.mark.parametrize(
@@ -121,6 +119,7 @@ def test_what_is_not_there_is_named(store, ask, said):
         ({"rgb": {"a": np.array([["x"]])}}, {}, "must be numbers"),
         ({"rgb": {"a": np.full((1, 2), np.nan)}}, {}, "'a' hold NaN"),
         ({"rgb": {"a": np.ones((2, 3)), "b": np.ones((2, 4))}}, {}, "'b' have shape \\(2, 4\\)"),
+        ({"rgb": {1: np.ones((2, 3)), "1": np.ones((2, 3))}}, {}, "'1' stands there twice"),
         ({"rgb": {"a": np.ones((2, 3))}}, {"flow": {}}, "unknown modality"),
         ({"rgb": {"a": np.ones((2, 3))}}, {"rgb": {"fsp": 25}}, "did you mean 'fps'"),
         ({"rgb": {"a": np.ones((2, 3))}}, {"rgb": {"fps": 0}}, "fps of modality 'rgb' must be a number above 0"),
@@ -156,7 +155,18 @@ def test_what_is_no_store_is_refused(tmp_path):
     header = json.loads(whole[8 : 8 + size])
     header["__metadata__"]["aqa_store"] = header["__metadata__"]["aqa_store"].replace('"version": 1', '"version": 2')
     newer = json.dumps(header).encode()
-    cases = {"cut": whole[:-3], "pickle": pickle.dumps({"a": 1}), "none": b"", "head": whole[: size // 2]}
+    twice = dict(header, __metadata__=dict(header["__metadata__"]))
+    twice["__metadata__"]["aqa_store"] = (
+        twice["__metadata__"]["aqa_store"].replace("run/v2", "v1").replace('"version": 2', '"version": 1')
+    )
+    twice = json.dumps(twice).encode()
+    cases = {
+        "twice": struct.pack("<Q", len(twice)) + twice + whole[8 + size :],
+        "cut": whole[:-3],
+        "pickle": pickle.dumps({"a": 1}),
+        "none": b"",
+        "head": whole[: size // 2],
+    }
     for name, content in cases.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match="is not a feature store"):
@@ -180,150 +190,18 @@ def test_reading_one_video_does_not_read_the_others(tmp_path):
     assert resident() - before < 15e6
 
 
-# importers
-
-X = RNG.random((5, 6)).astype(np.float32)
-
-
-def files(folder, x=X):
-    """x as a file of every kind that this machine can write."""
-    folder.mkdir(exist_ok=True)
-    np.save(folder / "a.npy", x)
-    np.savez(folder / "b.npz", feature=x)
-    scipy.io.savemat(folder / "c.mat", {"feat": x})
-    np.savetxt(folder / "d.csv", x, delimiter=",", fmt="%.9g")
-    lines = (folder / "d.csv").read_text()
-    (folder / "e.csv").write_text(",".join(f"f{i}" for i in range(x.shape[1])) + "\n" + lines)
-    pd.DataFrame(x).to_csv(folder / "f.csv")  # with numbers of columns and of rows
-    pd.DataFrame(x).to_csv(folder / "g.csv", index=False)
-    return sorted(folder.iterdir())
-
-
-def test_every_kind_of_file_gives_the_same(tmp_path):
-    for path in files(tmp_path / "f"):
-        np.testing.assert_array_equal(read_array(path), X)
-
-
-def test_hdf5(tmp_path):
-    h5py = pytest.importorskip("h5py", reason="h5py is not installed")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file["video/rgb"] = X
-        file["video/flow"] = X + 1
-    np.testing.assert_array_equal(read_array(tmp_path / "a.h5", key="video/flow"), X + 1)
-    with pytest.raises(UserError, match="choose one with key"):
-        read_array(tmp_path / "a.h5")
-
-
-def test_hdf5_without_h5py(tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "h5py", None)
-    (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
-    with pytest.raises(UserError, match="needs the package h5py"):
-        read_array(tmp_path / "a.h5")
-
-
-@pytest.mark.parametrize(
-    "shape, layout, wanted",
-    [
-        ((5, 6), "TD", lambda x: x),
-        ((6, 5), "DT", lambda x: x.T),
-        ((5, 6, 1, 1), "TD", lambda x: x[..., 0, 0]),
-        ((1, 5, 6), "TD", lambda x: x[0]),
-        ((6,), "TD", lambda x: x[None]),
-        ((10, 5, 6), "CTD", lambda x: x.mean(axis=0)),
-        ((5, 10, 6), "TCD", lambda x: x.mean(axis=1)),
-    ],
-)
-def test_layouts(tmp_path, shape, layout, wanted):
-    x = RNG.random(shape)
-    np.save(tmp_path / "a.npy", x)
-    np.testing.assert_allclose(read_array(tmp_path / "a.npy", layout=layout), wanted(x), rtol=1e-6)
-
-
-class Evil:
-    def __reduce__(self):
-        return os.system, ("touch evil",)
-
-
-def test_nothing_is_executed(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    hostile = np.array([Evil()], dtype=object)
-    np.save("a.npy", hostile)
-    np.savez("b.npz", x=hostile)
-    (tmp_path / "c.npy").write_bytes(pickle.dumps(Evil()))
-    for name in ("a.npy", "b.npz", "c.npy"):
-        with pytest.raises(UserError, match="pickled objects, which are not opened"):
-            read_array(tmp_path / name)
-    assert not (tmp_path / "evil").exists()
-
-
-@pytest.mark.parametrize(
-    "name, content, said",
-    [
-        ("a.npy", b"\x93NUMPY\x01\x00", "cannot be read as features"),
-        ("a.npz", b"PK\x03\x04", "cannot be read as features"),
-        ("a.mat", b"MATLAB 5.0 MAT-file", "cannot be read as features"),
-        ("a.csv", b"1,2,3\n4,5\n", "row 2 is not 3 numbers"),
-        ("a.csv", b"1,2,3\n4,x,5\n", "row 2 is not 3 numbers"),
-        ("a.csv", b"", "has shape"),
-        ("a.csv", b"1,nan\n", "NaN or infinity"),
-        ("a.pkl", b"", "unknown kind of file"),
-    ],
-)
-def test_files_that_are_no_features(tmp_path, name, content, said):
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=said) as error:
-        read_array(tmp_path / name)
-    assert "\n" not in str(error.value)
-
-
-def test_a_folder_becomes_a_store(tmp_path):
-    folder = tmp_path / "i3d"
-    (folder / "train").mkdir(parents=True)
-    both = RNG.random((7, 8)).astype(np.float32)
-    np.save(folder / "train" / "video_1.npy", both)
-    np.save(folder / "video.2.npy", both[:4])
-    store = Store.read(import_features(folder, tmp_path / "s", "rgb+flow", about={"rgb": ABOUT}))
-    assert sorted(store.ids) == ["train/video_1", "video.2"] and store.about["rgb"]["stride"] == 16
-    np.testing.assert_array_equal(store.get("train/video_1", "rgb"), both[:, :4])
-    np.testing.assert_array_equal(store.get("video.2", "flow"), both[:4, 4:])
-
-
-def test_a_folder_that_is_unclear(tmp_path):
-    with pytest.raises(UserError, match="there is no folder"):
-        import_features(tmp_path / "nothing", tmp_path / "s")
-    with pytest.raises(UserError, match="holds no feature files"):
-        import_features(tmp_path, tmp_path / "s")
-    files(tmp_path / "f")
-    with pytest.raises(UserError, match="holds .csv and .mat and .npy and .npz files: choose one with suffix"):
-        import_features(tmp_path / "f", tmp_path / "s")
-    assert list(Store.read(import_features(tmp_path / "f", tmp_path / "s", suffix=".csv")).ids) == ["d", "e", "f", "g"]
-    np.savez(tmp_path / "f" / "b.npz", one=X, two=X)
-    with pytest.raises(UserError, match="holds 2 arrays \\(one, two\\)"):
-        import_features(tmp_path / "f", tmp_path / "s", suffix=".npz")
-    store = Store.read(import_features(tmp_path / "f", tmp_path / "s", suffix=".npz", key="two"))
-    np.testing.assert_array_equal(store.get("b"), X)
-
-
-def test_a_list_of_all_videos(tmp_path, monkeypatch):
-    """One object array beside one of names, as weakly supervised localisation hands them out."""
-    monkeypatch.chdir(tmp_path)
-    both = np.empty(2, dtype=object)
-    both[:] = [RNG.random((3, 4)).astype(np.float32), RNG.random((5, 4)).astype(np.float32)]
-    np.save("x.npy", both)
-    np.save("names.npy", np.array([b"v1", b"v2"]))
-    store = Store.read(import_list("x.npy", "names.npy", tmp_path / "s"))
-    np.testing.assert_array_equal(store.get("v2", "flow"), both[1][:, 2:])
-    assert list(store.lengths("rgb")) == [3, 5]
-    np.save("three.npy", np.array(["v1", "v2", "v3"]))
-    with pytest.raises(UserError, match="holds 2 videos, but three.npy 3 names"):
-        import_list("x.npy", "three.npy", tmp_path / "s")
-    np.save("twice.npy", np.array(["v1", "v1"]))
-    with pytest.raises(UserError, match="'v1' stands there twice"):
-        import_list("x.npy", "twice.npy", tmp_path / "s")
-    np.save("evil.npy", np.array([Evil()], dtype=object))
-    with pytest.raises(UserError, match="not opened"):
-        import_list("evil.npy", "names.npy", tmp_path / "s")
-    assert not (tmp_path / "evil").exists()
-    (tmp_path / "cut.npy").write_bytes((tmp_path / "names.npy").read_bytes()[:-1])
-    with pytest.raises(UserError, match="cannot be read as a .npy file"):
-        import_list("x.npy", "cut.npy", tmp_path / "s")
+def test_other_modalities_of_a_store_are_views_of_the_set(tmp_path):
+    """Flow as it is, rotations one quarter turn each; a method asks for them by name."""
+    rng = np.random.default_rng(0)
+    rgb, flow = ({v: rng.random((3, 4), dtype="f4") for v in "ab"} for _ in range(2))
+    turned = {v: rng.random((3, 4, 5), dtype="f4") for v in "ab"}
+    Store.write(tmp_path / "f.store", {"rgb": rgb, "flow": flow, "rotations": turned})
+    (tmp_path / "items.csv").write_text("id,score,split\nb,1,train\na,2,test\n")
+    data = load("own", tmp_path, features="f.store", modality="rgb")
+    assert np.array_equal(data.view("rgb"), np.stack([rgb["b"], rgb["a"]]))
+    assert np.array_equal(data.view("flow"), np.stack([flow["b"], flow["a"]]))
+    assert np.array_equal(data.view("rot180"), np.stack([turned["b"][:, 2], turned["a"][:, 2]]))
+    with pytest.raises(UserError, match="no still features, only rgb, flow, rot90"):
+        data.view("still")
+    saved = AssessmentSet.read(data.save(tmp_path / "s.safetensors"))
+    assert np.array_equal(saved.view("rot90"), data.view("rot90"))

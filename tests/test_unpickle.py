@@ -29,7 +29,7 @@ PLAIN = [
     np.asfortranarray(np.array([[1, "x"], [None, [3]]], dtype=object)),
     np.array(3.5),
     np.zeros((0, 4)),
-    [np.float32(2), np.int64(-7), np.bool_(True), np.str_("ab")],
+    [np.float32(2), np.int64(-7), np.bool_(True), np.str_("ab"), np.str_(""), np.bytes_(b"")],
     2**80,
     "café ☃",
 ]
@@ -125,6 +125,7 @@ def hostile(mark):
         "getattr": (d(Calls(builtins.getattr, [], "append")), "builtins.getattr"),
         "dotted name": (b"\x80\x04\x8c\x02os\x8c\x06system\x93" + d(shell, 4)[2:-1] + b"\x85R.", "os.system"),
         "dotted in numpy": (b"\x80\x04\x8c\x05numpy\x8c\x0endarray.tofile\x93.", "numpy.ndarray.tofile"),
+        "a name of two lines": (b"\x80\x04\x8c\x08os\n\x1b[31m\x8c\x06system\x93.", "asks for os??[31m.system:"),
         "import": (d(Calls(importlib.import_module, "antigravity")), "importlib.import_module"),
         "numpy runstring": (b"cnumpy.testing._private.utils\nrunstring\n(S'1'\n}tR.", "utils.runstring"),
         "numpy.load": (d(Calls(np.load, str(mark))), "numpy.load"),
@@ -196,6 +197,23 @@ CORRUPT = {
     "encoding by another codec": b"c_codecs\nencode\n(S'x'\nS'rot13'\ntR.",
     "new object": b"\x80\x02cnumpy\nndarray\n(I3\nt\x81.",
     "bytes from a number": b"c__builtin__\nbytes\n(I1000000000\ntR.",
+    "call by INST": b"(S'f8'\nI0\nI1\ninumpy\ndtype\n.",
+    "truth that is neither": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I1\nt"
+    b"cnumpy\ndtype\n(S'b1'\ntRI00\nS'\\x02'\ntb.",
+    "characters that do not exist": b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'U1'\ntR"
+    b"S'\\xff\\xff\\xff\\x7f'\ntR.",
+    "items without size": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR(I1\n(I999999999\nt"
+    b"cnumpy\ndtype\n(S'S0'\ntRI00\nS''\ntb.",
+    "a dtype by itself": pickle.dumps({"a": [np.dtype("f8")]}),
+    "a class by itself": pickle.dumps(np.array([np.ndarray, 1], dtype=object)),
+    "a function by itself": b"cnumpy\ndtype\n.",
+    "an array in itself": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntRp0\n(I1\n(I1\nt"
+    b"cnumpy\ndtype\n(S'O'\ntRI00\n(g0\nltb.",
+    "an array filled twice": b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(I0\ntS'b'\ntR"
+    + 2 * b"(I1\n(I1\ntcnumpy\ndtype\n(S'O'\ntRI00\n(Nltb"
+    + b".",
+    "a buffer filled again": pickle.dumps(np.arange(3.0), 5)[:-1]
+    + b"(K\x01K\x01\x85cnumpy\ndtype\n(S'O'\ntR\x89(Nltb.",
 }
 
 
@@ -210,52 +228,6 @@ def test_what_a_pickle_does_stays_within_it():
     for content in CORRUPT.values():
         refused(content)
     assert unpickle.loads(before).tolist() == [0, 1, 2]
-
-
-BOUNDED = """
-import resource, sys
-from aqa_lib.data import unpickle
-from aqa_lib.errors import UserError
-
-most = resource.getrlimit(resource.RLIMIT_AS)[1]
-resource.setrlimit(resource.RLIMIT_AS, (2**30, most))
-resource.setrlimit(resource.RLIMIT_CPU, (20, 21))
-for line in sys.stdin:
-    name, content = line.split()
-    try:
-        print(name, "read", type(unpickle.loads(bytes.fromhex(content))).__name__)
-    except UserError as error:
-        print(name, "refused", error)
-"""
-
-
-def test_bombs_neither_hang_nor_take_the_memory():
-    """In a process with 1 GiB and 20 s, of which it needs very little."""
-    tuples = b")\x94" + b"".join(b"0h" + bytes([i]) + b"h" + bytes([i]) + b"\x86\x94" for i in range(60))
-    bombs = {
-        "memo": (b"\x80\x02]r\xff\xff\xff\x7f.", "read list"),  # one list, at index 2^31 - 1
-        "tuples": (b"\x80\x04" + tuples + b".", "read tuple"),  # 2^60 leaves that nobody walks
-        "key": (b"\x80\x04" + tuples + b"0}h" + bytes([60]) + b"K\x01s.", "refused"),
-        "member": (b"\x80\x04" + tuples + b"0\x8f(h" + bytes([60]) + b"\x90.", "refused"),
-        "dtype": (b"\x80\x04cnumpy\ndtype\n" + tuples + b"\x85R.", "refused"),  # whose text one might want to show
-        "codec": (b"\x80\x04c_codecs\nencode\n\x8c\x01x" + tuples + b"\x86R.", "refused"),
-        "bytes": (b"\x80\x04\x8e" + struct.pack("<Q", 2**40) + b"abc.", "refused"),
-        "frame": (b"\x80\x04\x95" + struct.pack("<Q", 2**62) + b"K\x01.", "read int"),  # it ends with the file
-        "array": (
-            b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(L1000000000000L\ntS'b'\ntR(I1\n"
-            b"(L1000000000000L\ntcnumpy\ndtype\n(S'f8'\nI0\nI1\ntRI00\nS''\ntb.",
-            "refused",
-        ),
-        "depth": (b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".", "read list"),
-    }
-    lines = "".join(f"{name} {content.hex()}\n" for name, (content, _) in bombs.items())
-    done = subprocess.run([sys.executable, "-c", BOUNDED], input=lines, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 0, done.stderr[-500:]
-    said = dict(line.split(maxsplit=1) for line in done.stdout.splitlines())
-    for name, (_, expected) in bombs.items():
-        assert said[name].startswith(expected), said[name]
-    assert "as a key" in said["key"] and "as a key" in said["member"]
-    assert "of type" in said["dtype"] and "_codecs.encode" in said["codec"] and "its size" in said["array"]
 
 
 @pytest.mark.parametrize("content", [b"", b"no pickle", b"\x80\x04", b"(", b"\x80\x09.", b"I1\n", b"\x80\x04]a."])

@@ -1,5 +1,8 @@
 """Data sets: `load(name, root, **options)` gives an AssessmentSet.
 
+Of sets whose actions are found rather than assessed, `thumos14` and `activitynet12`, it gives a GroundTruth
+(aqa_lib/data/ground_truth.py): who does what from when to when, in seconds.
+
 A reader is a file of this folder with `OPTIONS` (knob -> default) and `load(root, **options)`; being there
 registers it. It may add `check(options)`, which sees all its options and returns them resolved.
 """
@@ -10,9 +13,10 @@ from pathlib import Path
 
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.folder import content
+from aqa_lib.data.ground_truth import GroundTruth
 from aqa_lib.errors import check_type, choose
 
-__all__ = ["AssessmentSet", "fingerprint", "load", "names", "reader", "resolve"]
+__all__ = ["AssessmentSet", "GroundTruth", "fingerprint", "load", "names", "reader", "resolve"]
 
 
 def names():
@@ -38,7 +42,7 @@ def resolve(name, options=None):
 
 
 def load(name, root=None, **options):
-    """The data set `name` as an AssessmentSet; `root` is its folder where it is read from files."""
+    """The data set `name`, an AssessmentSet or a GroundTruth; `root` is its folder where it is read from files."""
     options = resolve(name, options)
     return reader(name).load(root, **options)
 

@@ -19,7 +19,7 @@ FILE = "activity_net.v1-2.min-missing-removed.json"
 
 def load(root, **options):
     """The GroundTruth of the subsets `training`, `validation` and `testing`."""
-    return ground_truth.read(_file(root), "activitynet12")
+    return ground_truth.read(_file(root), "activitynet12", subsets=list(COUNTS))
 
 
 def fingerprint(root):

@@ -5,22 +5,21 @@ consolidated_train_list.mat and consolidated_test_list.mat, rows of action, samp
 reported per action and averaged through Fisher's z, so an action is a group:
 
     load("aqa7", root, action="diving", features="i3d.features")
+    evaluation.spearman_by_group(predicted, data.scores[test], data.groups[test])     # of all actions
 """
 
 import numpy as np
 import pandas as pd
 from scipy.io import loadmat
 
-from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.folder import content, folder, need, once
-from aqa_lib.data.store import joined
+from aqa_lib.data.listed import STORE, chosen, listed, with_store
 from aqa_lib.errors import UserError, choose
 
 ACTIONS = ("diving", "gym_vault", "ski_big_air", "snowboard_big_air", "sync_diving_3m", "sync_diving_10m")  # 1..6
 OPTIONS = {
     "action": "all",  # or one of ACTIONS
-    "features": None,  # path of a feature store, from root
-    "modality": None,  # of the store, "rgb+flow" sets two side by side
+    **STORE,
 }
 COUNTS = {  # action -> training and test samples
     "diving": (300, 70),
@@ -35,30 +34,17 @@ SIDES = ("train", "test")
 
 def check(options):
     choose("action of AQA-7", options["action"], ["all", *ACTIONS])
-    return options | {"features": options["features"] and str(options["features"])}
+    return with_store(options)
 
 
 def load(root, **options):
     """The set; official split, action as group, features None where no store is given."""
-    o = OPTIONS | options
+    o = check(OPTIONS | options)
     root = located(root)
     table = pd.concat([_list(root, side) for side in SIDES], ignore_index=True)
     once(table["id"].tolist(), f"{root}, training and test list together")
-    if o["action"] != "all":
-        table = table[table["action"] == o["action"]].reset_index(drop=True)
-        if table.empty:
-            raise UserError(f"{root}: the lists hold no sample of the action {o['action']!r}")
-    features, lengths = joined(o["features"] and root / o["features"], table["id"], o["modality"])
-    return AssessmentSet(
-        name="aqa7",
-        features=features,
-        lengths=lengths,
-        scores=table["score"],
-        ids=table["id"],
-        table=table,
-        groups=table["action"],
-        meta={"source": "AQA-7, Parmar and Morris 2019", "surrogate": False},
-    )
+    table = chosen(table, "action", o["action"], root)
+    return listed("aqa7", root, o, table, "AQA-7, Parmar and Morris 2019", groups=table["action"])
 
 
 def checks(root, **options):

@@ -9,13 +9,11 @@ aqa_lib.data.folds.pairs(data, 1) gives the two lists. Here test pairs are betwe
 score. Ids are <task>/<video>; features come from a feature store under those ids, if one is given.
 """
 
-import numpy as np
 import pandas as pd
 
 from aqa_lib.data import folds
-from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.folder import content, csv_rows, folder, need, number, once, text_of
-from aqa_lib.data.store import joined
+from aqa_lib.data.listed import STORE, listed, with_store
 from aqa_lib.errors import UserError, choose
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load"]
@@ -29,15 +27,14 @@ COUNTS = {  # training and test pairs; videos are 75 and 25 everywhere
 }
 OPTIONS = {
     "task": "all",  # or one of the five
-    "features": None,  # path of a feature store, from root
-    "modality": None,  # of the store, where it has several
+    **STORE,
 }
 HOLDS = "BEST.csv and the folder splits"
 
 
 def check(options):
     choose("task of best", options["task"], (*COUNTS, "all"))
-    return options | {"features": options["features"] and str(options["features"])}
+    return with_store(options)
 
 
 def load(root, **options):
@@ -47,39 +44,15 @@ def load(root, **options):
     rows, pairs = [], []
     for task in COUNTS if o["task"] == "all" else (o["task"],):
         place = root / "splits" / task
-        row = {}
-        for part in ("train", "test"):
-            path = need(place / f"{part}_vid_list.txt")
-            for video in once(text_of(path).split(), str(path)):
-                if (task, video) not in spans:
-                    raise UserError(f"{path}: video {video!r} is not among those of {task} in BEST.csv")
-                if video in row:
-                    raise UserError(f"{place}: video {video!r} is in both lists of videos, train and test")
-                start, end = spans[task, video]
-                row[video] = len(rows)
-                rows.append({"id": f"{task}/{video}", "task": task, "video": video, "start": start, "end": end})
-                rows[-1]["split_1"] = part
-        for part in ("train", "test"):
-            path = need(place / f"{part}.txt")
-            for i, line in enumerate(text_of(path).splitlines(), 1):
-                pair = line.split()
-                if pair and (len(pair) != 2 or not set(pair) <= row.keys()):
-                    raise UserError(f"{path}, line {i}: {line.strip()!r} is not two of the {len(row)} listed videos")
-                if pair and (part == "test") != any(rows[row[v]]["split_1"] == "test" for v in pair):
-                    raise UserError(f"{path}, line {i}: a {part} pair with videos of the other part; fetch it anew")
-                pairs += [(row[pair[0]], row[pair[1]])] if pair else []
-    table = pd.DataFrame(rows)
-    features, lengths = joined(o["features"] and root / o["features"], table["id"], o["modality"])
-    return AssessmentSet(
-        name=f"best {o['task']}",
-        features=features,
-        scores=np.full(len(table), np.nan),
-        ids=table["id"],
-        table=table,
-        lengths=lengths,
-        pairs=pairs,
-        meta={"options": o, "surrogate": False, "source": "hazeld/rank-aware-attention-network"},
-    )
+        part_of = _videos(place, task, spans)
+        first = len(rows)
+        for video, part in part_of.items():
+            start, end = spans[task, video]
+            row = {"id": f"{task}/{video}", "task": task, "video": video, "start": start, "end": end, "split_1": part}
+            rows.append(row)
+        row_of = {video: first + i for i, video in enumerate(part_of)}
+        pairs += [(row_of[better], row_of[worse]) for better, worse in _pairs(place, part_of)]
+    return listed(f"best {o['task']}", root, o, pd.DataFrame(rows), "hazeld/rank-aware-attention-network", pairs=pairs)
 
 
 def fingerprint(root):
@@ -89,9 +62,9 @@ def fingerprint(root):
 
 def checks(root, task="all", **options):
     """(what, found, expected) of the tasks."""
-    o, found = check(OPTIONS | {"task": task}), []
+    o, found = check(OPTIONS | options | {"task": task}), []
     for task in COUNTS if o["task"] == "all" else (o["task"],):
-        data = load(root, task=task)
+        data = load(root, **(o | {"task": task}))
         train, test = folds.pairs(data, 1)
         held = (data.table["split_1"] == "test").to_numpy()
         found.append((f"{task}: training and test videos", [int((~held).sum()), int(held.sum())], [75, 25]))
@@ -110,3 +83,37 @@ def _spans(root):
             raise UserError(f"{path}, line {i}: video {row[1]!r} stands there twice for {row[0]}")
         spans[row[0], row[1]] = tuple(number(v, f"{path}, line {i}") for v in row[2:4])
     return spans
+
+
+def _videos(place, task, spans):
+    """Video -> train or test."""
+    part_of = {}
+    for part in ("train", "test"):
+        path = need(place / f"{part}_vid_list.txt")
+        for video in once(text_of(path).split(), str(path)):
+            if (task, video) not in spans:
+                raise UserError(f"{path}: video {video!r} is not among those of {task} in BEST.csv")
+            if video in part_of:
+                raise UserError(f"{place}: video {video!r} is in both lists of videos, train and test")
+            part_of[video] = part
+    return part_of
+
+
+def _pairs(place, part_of):
+    """Pairs (better, worse) of videos, first those of training."""
+    pairs, known = [], set()
+    for part in ("train", "test"):
+        path = need(place / f"{part}.txt")
+        for i, line in enumerate(text_of(path).splitlines(), 1):
+            pair = tuple(line.split())
+            if not pair:
+                continue
+            if len(pair) != 2 or not set(pair) <= part_of.keys():
+                raise UserError(f"{path}, line {i}: {line.strip()!r} is not two of the {len(part_of)} listed videos")
+            if any(part_of[video] != part for video in pair):
+                raise UserError(f"{path}, line {i}: a {part} pair with videos of the other part; fetch it anew")
+            if frozenset(pair) in known:
+                raise UserError(f"{path}, line {i}: the pair {line.strip()!r} stands there twice; fetch it anew")
+            known.add(frozenset(pair))
+            pairs.append(pair)
+    return pairs

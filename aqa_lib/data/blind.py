@@ -4,7 +4,8 @@
     spearman_rows(rows, data.scores[official(data).test])
 
 Each takes the labelled items (indices whose scores may be used) and predicts others. In MTL-AQA a group is an event:
-a dive's competition alone says more of its score than some published networks do.
+a dive's competition alone says more of its score than some published networks do. In JIGSAWS it is a surgeon: where a
+surgeon has trials in both parts, as in its four folds, the surgeon's mean says much of a trial.
 """
 
 from itertools import combinations
@@ -17,6 +18,7 @@ from aqa_lib.data.splits import label_draw
 from aqa_lib.errors import UserError, choose
 
 ATTRIBUTES = ("position", "armstand", "rotation", "somersaults", "twists")  # columns of the table, where it has them
+DURATIONS = ("duration", "seconds", "frames")  # the same; the first of them counts
 
 
 def training_mean(data, labelled, items):
@@ -38,12 +40,15 @@ def difficulty(data, labelled, items):
     """A straight line in the difficulty."""
     if data.difficulty is None:
         raise UserError(f"data set {data.name!r} has no difficulty: fill in its field difficulty")
-    return line(data.difficulty, data, labelled, items)
+    return line("difficulty", data.difficulty, data, labelled, items)
 
 
 def duration(data, labelled, items):
-    """A straight line in the duration."""
-    return line(column(data, "duration"), data, labelled, items)
+    """A straight line in the duration of the clip or trial."""
+    there = [c for c in DURATIONS if c in data.table]
+    if not there:
+        raise UserError(f"data set {data.name!r} has no duration: its table has none of {', '.join(DURATIONS)}")
+    return line(there[0], data.table[there[0]].to_numpy(dtype=float), data, labelled, items)
 
 
 def attributes(data, labelled, items, groups=False, alpha=1.0):
@@ -77,7 +82,7 @@ BASELINES = {
 def applicable(data):
     """The names of the baselines that this data set has what they need for."""
     has = {"training mean": True, "group mean": data.groups is not None, "difficulty": data.difficulty is not None}
-    has["duration"] = "duration" in data.table
+    has["duration"] = any(c in data.table for c in DURATIONS)
     has["attributes"] = any(c in data.table for c in ATTRIBUTES)
     has["group and attributes"] = has["attributes"] and has["group mean"]
     return [name for name in BASELINES if has[name]]
@@ -100,7 +105,8 @@ def over_draws(name, data, split, fraction, draws, how="random", **knobs):
 def panels(judges, size=3):
     """Sums of the awards [N, J] by every two disjoint panels of `size` judges: two arrays [pairs, N].
 
-    Their rank correlation is how well judges agree with judges, a ceiling for whoever is to agree with them.
+    Their rank correlation is how well judges agree with judges, a ceiling for whoever is to agree with them. Of seven
+    judges, two panels of three are taken in 70 ways.
     """
     seats = range(judges.shape[1])
     pairs = [(a, b) for a in combinations(seats, size) for b in combinations(set(seats) - set(a), size) if a < b]
@@ -109,17 +115,14 @@ def panels(judges, size=3):
     return tuple(np.stack([judges[:, list(pair[k])].sum(axis=1) for pair in pairs]) for k in (0, 1))
 
 
-def line(x, data, labelled, items):
-    """Least squares y = a x + b on the labelled items; the mean where all x are one."""
-    x, y = np.asarray(x, float), data.scores
+def line(name, x, data, labelled, items):
+    """Least squares y = a x + b on the labelled items; the mean where all x are one. `name` is what x is called."""
+    y = data.scores
+    bad = np.flatnonzero(~np.isfinite(x[np.concatenate([labelled, items])]))
+    if len(bad):
+        where = str(data.ids[np.concatenate([labelled, items])[bad[0]]])
+        raise UserError(f"data set {data.name!r}: {name} of item {where!r} is no number; fill it in or leave it out")
     spread = x[labelled] - x[labelled].mean()
     norm = spread @ spread
     slope = spread @ y[labelled] / norm if norm > 0 else 0.0
     return y[labelled].mean() + slope * (x[items] - x[labelled].mean())
-
-
-def column(data, name):
-    """A column of the table as numbers."""
-    if name not in data.table:
-        raise UserError(f"data set {data.name!r} has no {name}: give its table a column {name}")
-    return data.table[name].to_numpy(dtype=float)

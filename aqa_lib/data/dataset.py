@@ -168,18 +168,20 @@ class AssessmentSet:
             with safetensors.safe_open(path, framework="numpy") as file:
                 text = json.loads(file.metadata()["aqa"])
                 stored = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+            if text["version"] == VERSION:
+                stored |= text["strings"]
+                fields = {"features": None} | {k: stored[k] for k in FIELDS if k in stored}
+                fields["table"] = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})
+                fields["truth"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
+                fields["views"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("views/")}
+                fields |= {"name": text["name"], "meta": text["meta"]}
         except FileNotFoundError:
             raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from None
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
+        except Exception as error:  # of many kinds, in a file that something else wrote
             raise UserError(f"{path} is not a data set written by AssessmentSet.save ({error})") from error
         if text["version"] != VERSION:
             raise UserError(f"{path} has format {text['version']}, but {VERSION} is read: save it anew")
-        stored |= text["strings"]
-        plain = {"features": None} | {k: stored[k] for k in FIELDS if k in stored}
-        table = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})
-        truth = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
-        views = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("views/")}
-        return cls(name=text["name"], table=table, truth=truth, views=views, meta=text["meta"], **plain)
+        return cls(**fields)
 
 
 def _store(name, value, arrays, strings):
@@ -190,4 +192,4 @@ def _store(name, value, arrays, strings):
     if value.dtype.kind in "fiub":
         arrays[name] = np.ascontiguousarray(value)
     else:
-        strings[name] = [None if v is None or v != v else str(v) for v in value]
+        strings[name] = [None if v is None or v is pd.NA or v != v else str(v) for v in value]

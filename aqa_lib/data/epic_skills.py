@@ -11,13 +11,11 @@ Nothing has a score. Ids are <Task>/<video>; features come from a feature store 
 
 from collections import Counter
 
-import numpy as np
 import pandas as pd
 
 from aqa_lib.data import folds
-from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.folder import content, csv_rows, folder, need
-from aqa_lib.data.store import joined
+from aqa_lib.data.listed import STORE, listed, with_store
 from aqa_lib.errors import UserError, choose
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load"]
@@ -39,8 +37,7 @@ MEMBERS = {task: (task,) for task in COUNTS} | {
 }
 OPTIONS = {
     "task": "all",  # or one of the seven, or Drawing, Surgery (pooled as in print)
-    "features": None,  # path of a feature store, from root
-    "modality": None,  # of the store, where it has several
+    **STORE,
 }
 DIVISIONS = (1, 2, 3, 4)
 HOLDS = f"the folders {', '.join(COUNTS)}"
@@ -48,15 +45,16 @@ HOLDS = f"the folders {', '.join(COUNTS)}"
 
 def check(options):
     choose("task of epic_skills", options["task"], MEMBERS)
-    return options | {"features": options["features"] and str(options["features"])}
+    return with_store(options)
 
 
 def load(root, **options):
     """The videos of a task and their ranked pairs."""
     o, root = check(OPTIONS | options), folder("epic_skills", root, HOLDS)
-    tables, pairs = [], []
+    tables, pairs, published = [], [], {}
     for task in MEMBERS[o["task"]]:
         better_worse, lists = _annotations(root, task)
+        published[task] = lists
         videos = sorted({v for pair in better_worse for v in pair})
         row = {v: i + sum(map(len, tables)) for i, v in enumerate(videos)}
         table = pd.DataFrame({"id": [f"{task}/{v}" for v in videos], "task": task, "video": videos})
@@ -66,18 +64,8 @@ def load(root, **options):
         tables.append(table)
         pairs += [(row[a], row[b]) for a, b in better_worse]
     table = pd.concat(tables, ignore_index=True)
-    features, lengths = joined(o["features"] and root / o["features"], table["id"], o["modality"])
-    data = AssessmentSet(
-        name=f"epic_skills {o['task']}",
-        features=features,
-        scores=np.full(len(table), np.nan),
-        ids=table["id"],
-        table=table,
-        lengths=lengths,
-        pairs=pairs,
-        meta={"options": o, "surrogate": False, "source": "hazeld/EPIC-Skills2018"},
-    )
-    _verify(data, root)
+    data = listed(f"epic_skills {o['task']}", root, o, table, "hazeld/EPIC-Skills2018", pairs=pairs)
+    _verify(data, published, root)
     return data
 
 
@@ -88,11 +76,11 @@ def fingerprint(root):
 
 def checks(root, task="all", **options):
     """(what, found, expected) of the tasks and of their divisions."""
-    found = []
+    o, found = check(OPTIONS | options | {"task": task}), []
     for name, (videos, pairs) in (COUNTS | POOLED).items():
-        if not set(MEMBERS[name]) <= set(MEMBERS[check(OPTIONS | {"task": task})["task"]]):
+        if not set(MEMBERS[name]) <= set(MEMBERS[task]):
             continue
-        data = load(root, task=name)
+        data = load(root, **(o | {"task": name}))
         found.append((f"{name}: videos and pairs", [len(data), len(data.pairs)], [videos, pairs]))
         for k in DIVISIONS if name in COUNTS else ():
             train, test = folds.pairs(data, k)
@@ -124,10 +112,9 @@ def _annotations(root, task):
     return ranked, lists
 
 
-def _verify(data, root):
+def _verify(data, published, root):
     """Every published list must be what `folds.pairs` makes of the divided videos."""
-    for task in set(data.table["task"]):
-        _, lists = _annotations(root, task)
+    for task, lists in published.items():
         video, of = data.table["video"].to_numpy(), (data.table["task"] == task).to_numpy()
         for k in DIVISIONS:
             for part, ours in zip(("train", "val"), folds.pairs(data, k), strict=True):
@@ -135,6 +122,6 @@ def _verify(data, root):
                 if made != Counter(lists[part, k]):
                     odd = next(iter((made - Counter(lists[part, k])) + (Counter(lists[part, k]) - made)))
                     raise UserError(
-                        f"{root / task / 'splits'}: list {part} {k} is not what its held-out videos and the ranked "
-                        f"pairs make, for example {odd[0]},{odd[1]}; fetch the folder anew"
+                        f"{root / task / 'splits' / f'{task.lower()}_{part}_{k}.csv'}: the list is not what its "
+                        f"held-out videos and the ranked pairs make, for example {odd[0]},{odd[1]}; fetch it anew"
                     )

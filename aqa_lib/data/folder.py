@@ -74,6 +74,8 @@ def matrix(path, columns=None, delimiter=None):
         if len(fields) != columns:
             raise UserError(f"{path}, line {i}: {len(fields)} numbers, not {columns}; is the file cut off?")
     try:
+        if "_" in text:
+            raise ValueError
         values = np.array([fields for _, fields in lines], dtype=float)
     except ValueError:
         values = np.array([[number(f, f"{path}, line {i}") for f in fields] for i, fields in lines])
@@ -84,10 +86,12 @@ def matrix(path, columns=None, delimiter=None):
 
 
 def number(text, where):
-    """`text` as a finite number."""
+    """`text` as a finite number; 7_5 and True are none, though Python takes them."""
     try:
+        if isinstance(text, bool) or isinstance(text, str) and "_" in text:
+            raise ValueError
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{where}: {text!r} is not a number") from None
     if not math.isfinite(value):
         raise UserError(f"{where}: {text!r} is not a finite number; leave it empty where it is unknown")
@@ -109,7 +113,7 @@ def content(root, paths):
     whole = hashlib.sha256()
     for path in sorted(paths):
         stat = path.stat()
-        name = str(path.relative_to(root)) if path != root else path.name
+        name = str(path.relative_to(root)) if root in path.parents else path.name
         whole.update(f"{name}\0{_digest(path, stat.st_mtime_ns, stat.st_size)}\n".encode())
     return whole.hexdigest()[:16]
 

@@ -18,8 +18,7 @@ def protocols(data):
 def folds(data, protocol):
     """Names of the folds of a protocol, in order."""
     choose(f"folds of data set {data.name!r}", protocol, protocols(data))
-    column = data.table[f"fold_{protocol}"].astype(str)
-    return sorted(set(column[column != ""]))
+    return sorted(set(_column(data, protocol)) - {""})
 
 
 def split(data, protocol, fold):
@@ -29,7 +28,7 @@ def split(data, protocol, fold):
     has no score, and left out where it has one: it belongs to no published fold.
     """
     fold = choose(f"fold of {protocol}", str(fold), folds(data, protocol))
-    column = data.table[f"fold_{protocol}"].astype(str).to_numpy()
+    column = _column(data, protocol)
     known = ~np.isnan(data.scores)
     test = np.flatnonzero((column == fold) & known)
     train = np.flatnonzero((column != fold) & ~((column == "") & known))
@@ -41,9 +40,15 @@ def split(data, protocol, fold):
 
 def every(data, protocol):
     """The Splits of all folds of a protocol that test on a scored item."""
-    column = data.table[f"fold_{protocol}"].astype(str) if protocol in protocols(data) else None
-    scored = set(column[~np.isnan(data.scores)]) if column is not None else set()
-    return [split(data, protocol, fold) for fold in folds(data, protocol) if fold in scored]
+    names = folds(data, protocol)
+    scored = set(_column(data, protocol)[~np.isnan(data.scores)])
+    return [split(data, protocol, fold) for fold in names if fold in scored]
+
+
+def _column(data, protocol):
+    """[N] the fold of each item as text, "" where there is none."""
+    column = data.table[f"fold_{protocol}"]
+    return column.astype(object).where(column.notna(), "").astype(str).to_numpy()
 
 
 def pairs(data, division):

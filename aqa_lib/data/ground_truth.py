@@ -8,6 +8,7 @@ they start (ActivityNet 1.2 has nine) are kept and listed in meta["empty"]: what
 import dataclasses
 import json
 import math
+from collections import Counter
 
 import pandas as pd
 
@@ -22,7 +23,7 @@ class GroundTruth:
     name: str
     actions: pd.DataFrame  # video, label, start, end (seconds)
     videos: pd.DataFrame  # video, subset, duration (seconds, NaN where it is not given)
-    meta: dict = dataclasses.field(default_factory=dict)  # options, source, "empty": actions without extent
+    meta: dict = dataclasses.field(default_factory=dict)  # "empty": actions without extent
 
     def __len__(self):
         return len(self.videos)
@@ -48,15 +49,19 @@ class GroundTruth:
         return {"database": {v: {"subset": subsets[v], "annotations": rows[v]} for v in rows}}
 
 
-def read(path, name, lists=None):
-    """The GroundTruth in a json of the ActivityNet layout; `lists` (subset -> videos) says who is used as what."""
+def read(path, name, lists=None, subsets=None):
+    """The GroundTruth in a json of the ActivityNet layout.
+
+    `lists` (subset -> videos) says who is used as what, the other videos being named in meta["unlisted"]; without
+    lists the file does, in words that must be among `subsets`.
+    """
     text = text_of(need(path))
     try:
         database = json.loads(text, object_pairs_hook=_unique)["database"]
         entries = list(database.items())
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is not a json with a database of videos ({error}); is it cut off?") from error
     subset_of = {video: subset for subset, videos in (lists or {}).items() for video in videos}
     absent = sorted(subset_of.keys() - database.keys())
@@ -67,10 +72,13 @@ def read(path, name, lists=None):
         if lists is not None and video not in subset_of:
             continue
         try:
-            subset, duration, annotations = entry["subset"], entry.get("duration", math.nan), entry["annotations"]
+            subset, duration, annotations = entry["subset"], entry.get("duration"), entry["annotations"]
             spans = [(a["label"], *a["segment"]) for a in annotations]
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path}: video {video!r} lacks {error}, see data/README.md for what is expected") from None
+        if lists is None and subsets is not None:
+            choose(f"split of video {video!r} in {path}:", subset, subsets)
+        duration = math.nan if duration is None else number(duration, f"{path}: the duration of video {video!r}")
         videos.append({"video": video, "subset": subset_of.get(video, subset), "duration": duration})
         for span in spans:
             where = f"{path}: an action of video {video!r}"
@@ -81,6 +89,8 @@ def read(path, name, lists=None):
                 raise UserError(f"{where} lasts from {start} to {end} seconds; give 0 <= start <= end")
             actions.append({"video": video, "label": str(span[0]), "start": start, "end": end})
     meta = {"empty": [a for a in actions if a["start"] == a["end"]], "surrogate": False}
+    if lists is not None:
+        meta["unlisted"] = [video for video in database if video not in subset_of]
     columns = ["video", "label", "start", "end"]
     return GroundTruth(name, pd.DataFrame(actions, columns=columns), pd.DataFrame(videos), meta)
 
@@ -101,6 +111,6 @@ def _unique(pairs):
     """A json object, no key of which stands there twice."""
     whole = dict(pairs)
     if len(whole) != len(pairs):
-        keys = [k for k, _ in pairs]
-        raise UserError(f"{max(keys, key=keys.count)!r} stands there twice; every video has one entry")
+        twice = Counter(k for k, _ in pairs).most_common(1)[0][0]
+        raise UserError(f"{twice!r} stands there twice; every video has one entry")
     return whole

@@ -46,6 +46,8 @@ def import_list(features, names, path, modality="rgb+flow", about=None):
     """Write a .npy of the features [T, D] of all videos, with a .npy of their names, into the store at `path`."""
     videos = [v.decode() if isinstance(v, bytes) else str(v) for v in np.ravel(_list(names))]
     arrays = _list(features)
+    if not isinstance(arrays, (np.ndarray, list)) or np.ndim(_array(arrays)) == 0:
+        raise UserError(f"{features} does not hold a list of videos: take the file that has one array a video")
     if len(arrays) != len(videos):
         raise UserError(
             f"{features} holds {len(arrays)} videos, but {names} {len(videos)} names: take files of one set"
@@ -58,12 +60,20 @@ def _parted(items, modality):
     modalities = modality.split("+")
     features = {m: {} for m in modalities}
     for video, x in items:
-        x = np.asarray(x)
+        x = _array(x)
         if x.ndim != 2 or x.shape[1] % len(modalities):
             raise UserError(f"{video}: features of shape {x.shape} do not divide into {modality}")
         for m, part in zip(modalities, np.split(x, len(modalities), axis=1), strict=True):
             features[m][video] = part
     return features
+
+
+def _array(x):
+    """x as an array; lists of different length are an array of lists, which is no features."""
+    try:
+        return np.asarray(x)
+    except ValueError:
+        return np.array([None])
 
 
 def _list(path):
@@ -76,9 +86,9 @@ def _list(path):
             dtype = read(file)[2]
             rest = file.read() if dtype.hasobject else None
         return np.load(path, allow_pickle=False) if rest is None else unpickle.loads(rest, path)
-    except (OSError, ValueError, EOFError) as error:
-        if isinstance(error, UserError):
-            raise
+    except UserError:
+        raise
+    except Exception as error:  # of many kinds, in a damaged file; too large a shape ends in a MemoryError
         raise UserError(f"{path} cannot be read as a .npy file ({error}): fetch it anew") from error
 
 
@@ -128,8 +138,8 @@ def _mat(path, key):
 
     try:
         names = [name for name, _, _ in scipy.io.whosmat(path)]
-    except NotImplementedError:  # version 7.3 is HDF5
-        return _h5(path, key)
+    except NotImplementedError:  # version 7.3 is HDF5, where axes stand in MATLAB's order, the last one first
+        return np.transpose(_h5(path, key))
     return scipy.io.loadmat(path)[_chosen(path, key, names)]
 
 
@@ -137,11 +147,13 @@ def _h5(path, key):
     try:
         import h5py
     except ImportError:
-        raise UserError(f"{path} is HDF5, which needs the package h5py: install it, or save the file as .npy") from None
+        remedy = "install it (pip install h5py), or save the file as .npy"
+        raise UserError(f"{path} is HDF5, which needs the package h5py: {remedy}") from None
     with h5py.File(path, "r") as file:
         names = []
         file.visititems(lambda name, x: names.append(name) if isinstance(x, h5py.Dataset) else None)
-        return file[_chosen(path, key, names)][()]
+        names = [name for name in names if not name.startswith("#")]  # what MATLAB keeps for itself
+        return file[_chosen(path, key and key.strip("/"), names)][()]
 
 
 def _csv(path, key):
@@ -158,7 +170,7 @@ def _csv(path, key):
 
 def _numeric(row):
     try:
-        return bool([float(c) for c in row])
+        return bool([float(c) for c in row]) and "_" not in "".join(row)  # 1_0 is ten to Python
     except ValueError:
         return False
 

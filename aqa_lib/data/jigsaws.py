@@ -127,10 +127,11 @@ def mirror_map(nodes):
 
 
 def fingerprint(root):
-    """What tells one content of the folder from another."""
+    """What tells one content of the folder from another; the lists of folds that lie in or beside it count, too."""
     root = folder("jigsaws", root, HOLDS)
     files = [p for task in TASKS for p in (root / task).rglob("*.txt")]
-    return content(root, files)
+    lists = [*root.glob("*.json"), *root.glob("*.pkl"), *(p for p in _places(root) if p.is_file())]
+    return content(root, {*files, *lists})
 
 
 def checks(root, task="all", **options):
@@ -141,13 +142,16 @@ def checks(root, task="all", **options):
     for task in _tasks(o):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if o["fold"] is not None:
+                load(root, **(o | {"task": task}))  # to hear of a fold that is not there
             data = load(root, **(o | {"task": task, "fold": None}))
         table = data.table
         total, sizes = COUNTS[task]
         scored = table["score"].notna()
+        left_out = _sentence(data.meta["skipped"]) or "none"
+        found.append((f"{task}: trials left out", left_out, None if scored.sum() >= total else "none"))
         found.append((f"{task}: trials with a score", int(scored.sum()), total))
         found.append((f"{task}: trials without a score", int((~scored).sum()), None))
-        found.append((f"{task}: trials left out", _sentence(data.meta["skipped"]) or "none", None))
         found.append((f"{task}: surgeons", table["surgeon"].nunique(), None))
         wrong = table["id"][scored & (table[list(ITEMS)].sum(axis=1) != table["score"])]
         found.append((f"{task}: trials whose items do not sum to the GRS", ", ".join(wrong) or "none", "none"))
@@ -193,10 +197,13 @@ def _row(fields, task, where):
     return row | {"skill": fields[1] if len(fields) > 1 else ""} | dict(zip(("score", *ITEMS), values, strict=True))
 
 
+def _places(root):
+    return root / "four_fold.json", root.parent / "jigsaws_splits" / "four_fold.json"
+
+
 def _four_folds(root, given):
     """Trial -> "1".."4", or {} where no file of folds is at hand, in root or in jigsaws_splits beside it."""
-    places = [root / "four_fold.json", root.parent / "jigsaws_splits" / "four_fold.json"]
-    path = next((p for p in places if p.is_file()), None)
+    path = next((p for p in _places(root) if p.is_file()), None)
     path = path if given is None else need(root / given, "it is to hold the four folds")
     if path is None:
         return {}
@@ -205,7 +212,7 @@ def _four_folds(root, given):
         folds = [(str(k), str(trial)) for lists in tasks.values() for k, fold in enumerate(lists, 1) for trial in fold]
     except UserError:
         raise
-    except (ValueError, AttributeError, TypeError) as error:
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise UserError(f"{path} does not hold task -> four lists of trials ({error})") from error
     once([trial for _, trial in folds], str(path))
     return {trial: k for k, trial in folds}

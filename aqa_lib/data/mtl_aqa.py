@@ -7,7 +7,7 @@ test_split_0.pkl, and, where captions are wanted, final_captions_dict.pkl and vo
     load("mtl_aqa", root)                                annotations alone
     load("mtl_aqa", root, features="i3d.features")       with segment features, joined by event and dive
 
-An id is event and dive, 01_001; in a store the last two numbers of an id count, so that 1_1 or run/01-01 are it, too.
+An id is event and dive, 01_001; in a store an id may end in them in other ways, so that 1_1 or run/01-01 are it, too.
 
 The rule of diving: of seven awards the two highest and the two lowest are dropped, and the sum of the other three
 times the difficulty is the score. It is checked for every dive; those that deviate are listed in meta["judge_rule"]
@@ -24,6 +24,7 @@ import pandas as pd
 from aqa_lib.data import unpickle
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.folder import content, folder, need, number, once
+from aqa_lib.data.listed import STORE, with_store
 from aqa_lib.data.store import Store, joined
 from aqa_lib.data.unpickle import brief
 from aqa_lib.errors import UserError, choose
@@ -37,8 +38,7 @@ CAPTIONS, VOCABULARY = "final_captions_dict.pkl", "vocab.json"
 OPTIONS = {
     "annotations": "auto",  # a form; auto takes the richest at hand
     "fold": 0,  # train_split_<fold>.pkl and test_split_<fold>.pkl
-    "features": None,  # path of a feature store, from root
-    "modality": None,  # of the store, "rgb+flow" sets two side by side
+    **STORE,
 }
 POSITION = ["free", "pike", "tuck"]
 ROTATION = ["back", "forward", "inward", "reverse"]
@@ -62,12 +62,12 @@ COUNTS = {
 
 def check(options):
     choose("form of the annotations of MTL-AQA", options["annotations"], ["auto", *FORMS])
-    return options | {"features": options["features"] and str(options["features"])}
+    return with_store(options)
 
 
 def load(root, **options):
     """The set; official split, event as group, features None where no store is given."""
-    o = OPTIONS | options
+    o = check(OPTIONS | options)
     root = located(root)
     form = form_of(root, o["annotations"])
     path = root / FORMS[form]
@@ -82,18 +82,17 @@ def load(root, **options):
         table["caption"] = [captions.get(key) for key in keys]
     judges = table.pop("judges")
     scores, difficulty = table["score"].to_numpy(), table["difficulty"].to_numpy()
-    meta = {"source": "MTL-AQA, Parmar and Morris 2019", "annotations": form, "surrogate": False}
+    meta = {"source": "MTL-AQA, Parmar and Morris 2019", "annotations": form, "options": o, "surrogate": False}
     if form != "original":
         judges = np.array(judges.tolist())
         table["off"] = judge_rule(judges, difficulty) - scores
         meta["judge_rule"] = _deviations(table["id"], table["off"].to_numpy())
     if vocabulary is not None:
         meta["vocabulary"] = vocabulary
-    features, lengths = _joined(root / o["features"], keys, o["modality"]) if o["features"] else (None, None)
+    store = _joined(root / o["features"], keys, o["modality"]) if o["features"] else {"features": None}
     return AssessmentSet(
         name="mtl_aqa",
-        features=features,
-        lengths=lengths,
+        **store,
         scores=scores,
         ids=table["id"],
         table=table,
@@ -262,11 +261,12 @@ def _real(value, where):
 
 
 def _joined(path, keys, modality):
-    """Features and lengths of the dives from the store at `path`."""
+    """Features, lengths and views of the dives from the store at `path`."""
     by_key = {}
     for video in Store.read(path).ids.tolist():
-        key = tuple(map(int, re.findall(r"\d+", video)[-2:]))
-        if by_key.setdefault(key, video) != video:
+        pair = re.search(r"(\d{1,9})\D(\d{1,9})$", video, re.ASCII)
+        key = pair and (int(pair[1]), int(pair[2]))
+        if pair and by_key.setdefault(key, video) != video:
             raise UserError(f"{path}: {video!r} and {by_key[key]!r} are both dive {name(key)}: keep one of them")
     return joined(path, [by_key.get(key, name(key)) for key in keys], modality)
 

@@ -44,19 +44,20 @@ def load(root, **options):
     root = folder("own", root, HOLDS)
     path, table = _table(root, o["table"])
     if o["features"] is not None:
-        features, lengths = joined(root / o["features"], table["id"], o["modality"])
-        if features.ndim != 3:
-            raise UserError(f"{o['features']}: {o['modality']} has {features.ndim - 1} axes a video; [T, D] is needed")
+        store = joined(root / o["features"], table["id"], o["modality"])
+        if store["features"].ndim != 3:
+            axes = store["features"].ndim - 1
+            raise UserError(f"{o['features']}: {o['modality']} has {axes} axes a video; [T, D] is needed")
     else:
         features, lengths = _features(root, path, table["id"], o)
+        store = {"features": features, "lengths": lengths}
     return AssessmentSet(
         name=f"own {root.resolve().name}",
-        features=features,
         scores=table["score"],
         ids=table["id"],
         table=table,
         groups=table["group"] if "group" in table else None,
-        lengths=lengths,
+        **store,
         meta={"options": o, "surrogate": False, "source": path.name},
     )
 

@@ -4,14 +4,14 @@ Zeng et al., Hybrid Dynamic-static Context-aware Attention Network (ACTION-NET, 
 train.txt and test.txt. Results are reported per routine and averaged through Fisher's z, so a routine is a group:
 
     load("rhythmic_gymnastics", root, routine="ball", features="vst.features")
+    evaluation.spearman_by_group(predicted, data.scores[test], data.groups[test])     # of all routines
 """
 
 import numpy as np
 import pandas as pd
 
-from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.folder import content, folder, need, number, once, text_of
-from aqa_lib.data.store import joined
+from aqa_lib.data.listed import STORE, chosen, listed, with_store
 from aqa_lib.errors import UserError, choose
 
 ROUTINES = ("ball", "clubs", "hoop", "ribbon")
@@ -19,8 +19,7 @@ SCORES = ("total", "difficulty", "execution")
 OPTIONS = {
     "routine": "all",  # or one of ROUTINES
     "score": "total",  # what is to be predicted, one of SCORES
-    "features": None,  # path of a feature store, from root
-    "modality": None,  # of the store, "rgb+flow" sets two side by side
+    **STORE,
 }
 COLUMNS = ("difficulty", "execution", "total", "penalty", "duration")  # after the name, in the order of the lists
 FILES = {"train": "train.txt", "test": "test.txt"}
@@ -30,33 +29,19 @@ NEAR = 0.011  # hundredths, rounded
 def check(options):
     choose("routine of rhythmic gymnastics", options["routine"], ["all", *ROUTINES])
     choose("score of rhythmic gymnastics", options["score"], SCORES)
-    return options | {"features": options["features"] and str(options["features"])}
+    return with_store(options)
 
 
 def load(root, **options):
     """The set; official split, routine as group, features None where no store is given."""
-    o = OPTIONS | options
+    o = check(OPTIONS | options)
     root = located(root)
     rows = [row for side, file in FILES.items() for row in _rows(need(root / file), side)]
     once([row["id"] for row in rows], f"{root}, train.txt and test.txt together")
-    table = pd.DataFrame(rows)
-    if o["routine"] != "all":
-        table = table[table["routine"] == o["routine"]].reset_index(drop=True)
-        if table.empty:
-            raise UserError(f"{root}: the lists hold no video of the routine {o['routine']!r}")
+    table = chosen(pd.DataFrame(rows), "routine", o["routine"], root)
     table["score"] = table[o["score"]]
-    features, lengths = joined(o["features"] and root / o["features"], table["id"], o["modality"])
-    return AssessmentSet(
-        name="rhythmic_gymnastics",
-        features=features,
-        lengths=lengths,
-        scores=table["score"],
-        ids=table["id"],
-        table=table,
-        difficulty=table["difficulty"],
-        groups=table["routine"],
-        meta={"source": "Rhythmic Gymnastics, Zeng et al. 2020", "surrogate": False},
-    )
+    fields = dict(difficulty=table["difficulty"], groups=table["routine"])
+    return listed("rhythmic_gymnastics", root, o, table, "Rhythmic Gymnastics, Zeng et al. 2020", **fields)
 
 
 def checks(root, **options):

@@ -6,6 +6,7 @@ the same items in any process. Draws are nested: a smaller fraction's labels are
 
 import dataclasses
 import operator
+from numbers import Real
 
 import numpy as np
 
@@ -36,19 +37,23 @@ def official(data):
 def leak_free(data):
     """No group (competition, surgeon) in both parts: whole groups are held out.
 
-    The test part is near the official share of the items, or a quarter. Of 256 fixed random orders of the
-    groups, the one is taken of which some beginning comes nearest to that share.
+    The test part is near the official share of the items that have a score, or a quarter of them. Of 256 fixed
+    random orders of the groups, the one is taken of which some beginning comes nearest to that share.
     """
     if data.groups is None:
         raise UserError(f"data set {data.name!r} has no groups for a leak-free split: fill in its field groups")
-    groups, sizes = np.unique(data.groups, return_counts=True)
-    if len(groups) < 2:
-        raise UserError(f"data set {data.name!r} has one group only; a leak-free split needs at least two")
-    share = (data.table["split"] == "test").mean() if "split" in data.table else 0.25
+    groups, group = np.unique(data.groups, return_inverse=True)
+    known = ~np.isnan(data.scores)
+    sizes = np.bincount(group[known], minlength=len(groups))
+    if (sizes > 0).sum() < 2:
+        only = "one group only" if len(groups) < 2 else "scores in fewer than two groups"
+        raise UserError(f"data set {data.name!r} has {only}; a leak-free split needs at least two with scores")
+    share = (data.table["split"][known] == "test").mean() if "split" in data.table else 0.25
     keys = [chance.key(data.name, "leak_free", i) for i in range(256)]
     orders = np.stack([chance.permutation(k, len(groups)) for k in keys])
-    held = np.cumsum(sizes[orders], axis=1)[:, :-1]  # [256, G-1] items in the first g groups, never all
-    order, last = np.unravel_index(np.argmin(np.abs(held - share * len(data))), held.shape)
+    held = np.cumsum(sizes[orders], axis=1)  # [256, G] scored items in the first g groups
+    off = np.where((held > 0) & (held < sizes.sum()), np.abs(held - share * sizes.sum()), np.inf)  # some in each part
+    order, last = np.unravel_index(np.argmin(off), off.shape)
     return _split(data, "leak_free", np.isin(data.groups, groups[orders[order, : last + 1]]))
 
 
@@ -77,7 +82,7 @@ def label_draw(data, fraction, draw, how="stratified", split=None):
     the scores (see `stratified_order`), which takes scores that one would not have before labelling.
     """
     choose("label draw", how, ["stratified", "random"])
-    if isinstance(fraction, bool) or not isinstance(fraction, (int, float)) or not 0 < fraction <= 1:
+    if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction <= 1:
         raise UserError(f"the label fraction must be a number above 0 and at most 1, but is {fraction!r}")
     split = split or official(data)
     split = get(split)(data) if isinstance(split, str) else split

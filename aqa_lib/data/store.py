@@ -19,12 +19,14 @@ videos and between modalities; a video without a modality has T = 0 there. Modal
 
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from aqa_lib.data.folder import once
 from aqa_lib.errors import UserError, choose
 
 VERSION = 1
@@ -39,6 +41,8 @@ class Store:
         self.ids = np.array(text["ids"], dtype=str)
         self.about = text["modalities"]  # modality -> fps, stride, window, backbone, weights
         self._row = {video: i for i, video in enumerate(text["ids"])}
+        if len(self._row) != len(self.ids):
+            raise ValueError("an id stands there twice")
         self._starts = {m: file.get_tensor(f"starts/{m}") for m in self.about}
         self._values = {m: file.get_slice(f"values/{m}") for m in self.about}
         for m, starts in self._starts.items():
@@ -70,6 +74,7 @@ class Store:
         for modality in about:
             choose(f"modality in the description of {path}", modality, features)
         ids = list(dict.fromkeys(video for videos in features.values() for video in videos))
+        once([str(i) for i in ids], f"features for {path}")  # 1 and "1" are two keys, but one id
         if not ids:
             raise UserError(f"there are no features to write to {path}: give modality -> id -> array [T, D]")
         arrays = {}
@@ -166,15 +171,36 @@ class Store:
         return choose(f"modality of {self.path}", modality or next(iter(self.about)), self.about)
 
 
-def joined(features, ids, modality=None):
-    """(features, lengths) of videos `ids` from the store at path `features`; (None, None) where that is None.
+TURNS = ("rot90", "rot180", "rot270")  # the views of the modality "rotations", after its first, the unturned one
 
-    Lengths are None where all videos have the same.
+
+def joined(features, ids, modality=None):
+    """Fields features, lengths and views of an AssessmentSet of videos `ids`, from the store at path `features`.
+
+    Lengths are None where all videos have the same. Views are the store's other modalities, read when asked for.
     """
     if features is None:
-        return None, None
-    x, lengths = Store.read(features).stack(ids, modality)
-    return x, lengths if (lengths < x.shape[1]).any() else None
+        return {}
+    store = Store.read(features)
+    x, lengths = store.stack(ids, modality)
+    views = {}
+    for m in store.modalities:
+        if m == "rotations":
+            views |= {turn: partial(_turned, store, ids, k) for k, turn in enumerate(TURNS, 1)}
+        elif m != modality:
+            views[m] = partial(_stacked, store, ids, m)
+    return {"features": x, "lengths": lengths if (lengths < x.shape[1]).any() else None, "views": views}
+
+
+def _stacked(store, ids, modality):
+    return store.stack(ids, modality)[0]
+
+
+def _turned(store, ids, k):
+    x = _stacked(store, ids, "rotations")
+    if x.ndim != 4 or x.shape[2] != 1 + len(TURNS):
+        raise UserError(f"{store.path}: rotations must be [T, 4, D] a video, one a quarter turn, but are {x.shape[1:]}")
+    return x[:, :, k]
 
 
 def _checked(x, modality, video):

@@ -14,7 +14,7 @@ HOLDS = "gt.json, split_train.txt and split_test.txt"
 
 
 def load(root, **options):
-    """The GroundTruth of both subsets, `train` and `test`."""
+    """The GroundTruth of both subsets, `train` and `test`; other videos of gt.json are named in meta["unlisted"]."""
     root, lists = folder("thumos14", root, HOLDS), {}
     for subset in ("train", "test"):
         path = need(root / f"split_{subset}.txt")
@@ -31,4 +31,5 @@ def fingerprint(root):
 def checks(root, **options):
     truth = load(root)
     median = float((truth.actions["end"] - truth.actions["start"]).median().round(0))
-    return [*ground_truth.counts(truth, COUNTS), ("median seconds of an action, rounded", median, 3.0)]
+    unlisted = ("videos in neither list", ", ".join(truth.meta["unlisted"][:8]) or "none", "none")
+    return [unlisted, *ground_truth.counts(truth, COUNTS), ("median seconds of an action, rounded", median, 3.0)]

@@ -77,11 +77,19 @@ def checks(root, **options):
     data = load(root, **options)
     table, found = data.table, []
     for movement, part in table.groupby("movement"):
+        absent = ", ".join(i for i in _expected(movement) if i not in set(part["id"]))
+        found.append((f"{movement}: recordings that are missing", absent[:200] or "none", "none"))
         found.append((f"{movement}: subjects", part["subject"].nunique(), 10))
         found.append((f"{movement}: correct", int((part["score"] == 1).sum()), 100))
         found.append((f"{movement}: incorrect", int((part["score"] == 0).sum()), 100))
     found.append(("frames, fewest and most", [int(table["frames"].min()), int(table["frames"].max())], None))
     return [*found, ("pairs (correct, incorrect)", len(data.pairs), None)]
+
+
+def _expected(movement):
+    """Ids of a movement's recordings, ten subjects of ten repetitions each, correct and incorrect."""
+    every = [f"{movement}_s{s:02d}_e{e:02d}" for s in range(1, 11) for e in range(1, 11)]
+    return every + [f"{i}_inc" for i in every]
 
 
 def _files(root):

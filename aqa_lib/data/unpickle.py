@@ -4,6 +4,9 @@ A pickle is a program for a stack machine that may call any function it can name
 of them stand-ins of this file that build an array, a string or a container from checked parts; the opcodes that set
 attributes, fill containers or make keys are held to plain types, too. The machine is the standard library's in
 Python, whose memo is a dict: the one in C makes room for whatever index a file of ten bytes mentions.
+
+A file cannot take more memory or time than its size warrants, either: what is made of parts is together no larger than
+the file, integers that are hashed or multiplied are short, and arrays do not stand in one another without end.
 """
 
 import io
@@ -11,14 +14,18 @@ import math
 import pickle
 import re
 import reprlib
+import struct
 
 import numpy as np
 
 from aqa_lib.errors import UserError
 
 ATOMS = (str, bytes, bool, int, float, complex, type(None), np.generic)
-CODE = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248]|c8|c16|O8?|[US][1-9]\d{0,5})")  # no structures, no types of users
+CODE = re.compile(r"[|<>=]?(b1|[iu][1248]|f[248]|c8|c16|O8?|[US](0|[1-9]\d{0,5}))")  # no structures, no types of users
 MOST_AXES = 32
+MOST_BITS = 4096  # of an integer as a key: every look-up walks over all of them
+MOST_NESTED = 16  # arrays of objects directly in one another: numpy frees them by recursion, which has an end
+LAST_CHARACTER = 0x10FFFF
 
 
 def load(path):
@@ -36,11 +43,11 @@ def load(path):
 def loads(content, where="the pickle"):
     """What a pickle given as bytes holds; `where` names it in the sentence that refuses it."""
     try:
-        return _Plain(io.BytesIO(content), encoding="latin1").load()
+        return _plain(_Plain(content).load())
     except _Refused as error:
         raise UserError(f"{where} {error}: it is not opened; take the file from its official place") from None
     except Exception as error:  # a wrong program can end in any of them
-        why = f"{type(error).__name__}: {error}"[:120].splitlines()[0]
+        why = "".join(c if c.isprintable() else "?" for c in f"{type(error).__name__}: {error}"[:120])
         raise UserError(f"{where} is cut short or is no pickle ({why}): fetch it again") from error
 
 
@@ -60,12 +67,14 @@ class _Ndarray:
     """Stands for the class numpy.ndarray, which pickles name and do not call."""
 
     __slots__ = ()
+    name = "a class"
 
 
 class _Dtype:
     """A dtype under construction: its code, and the byte order that the state gives."""
 
     __slots__ = ("code", "order")
+    name = "a dtype"
 
     def __init__(self, code):
         self.code, self.order = code, "="
@@ -85,6 +94,7 @@ class _Maker:
     """A function that a pickle may call. An instance without attributes, so that nothing can be set on it."""
 
     __slots__ = ()
+    name = "a function"
 
 
 class _MakeDtype(_Maker):
@@ -108,7 +118,7 @@ class _MakeScalar(_Maker):
         dtype, data = _checked((), dtype, data)
         if dtype.kind == "O":
             raise _Refused("holds a numpy scalar that is an object")
-        return np.frombuffer(data, dtype)[0]
+        return np.frombuffer(data, dtype)[0] if dtype.itemsize else dtype.type()  # S0 and U0 are empty text
 
 
 class _FromBuffer(_Maker):
@@ -163,9 +173,15 @@ def _checked(shape, dtype, data):
     """dtype and data that fill an array of this shape: bytes, as many as it takes, or a list of objects."""
     if not isinstance(dtype, _Dtype):
         raise _Refused("holds an array without a dtype")
-    if not isinstance(shape, tuple) or len(shape) > MOST_AXES or not all(type(n) is int and n >= 0 for n in shape):
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) > MOST_AXES
+        or not all(type(n) is int and 0 <= n < 2**63 for n in shape)
+    ):
         raise _Refused("holds an array with a strange shape")
     size, dtype = math.prod(shape), dtype.dtype()
+    if dtype.itemsize == 0 and shape != ():
+        raise _Refused("holds an array of items without size")
     if dtype.kind == "O":
         if not isinstance(data, list) or len(data) != size:
             raise _Refused("holds an array of objects that does not come as a list of them")
@@ -173,6 +189,10 @@ def _checked(shape, dtype, data):
     data = data.encode("latin1") if isinstance(data, str) else data
     if not isinstance(data, (bytes, bytearray)) or len(data) != size * dtype.itemsize:
         raise _Refused("holds an array whose data does not have its size")
+    if dtype.kind == "b" and data.translate(None, b"\0\1"):  # numpy counts on it when it takes items by a mask
+        raise _Refused("holds truth values that are neither true nor false")
+    if dtype.kind == "U" and data and np.frombuffer(data, f"{dtype.byteorder}u4").max() > LAST_CHARACTER:
+        raise _Refused("holds text of characters that do not exist")
     return dtype, bytes(data)
 
 
@@ -181,7 +201,28 @@ def _key(key):
     flat = isinstance(key, tuple) and len(key) <= 64 and all(isinstance(part, ATOMS) for part in key)
     if not (flat or isinstance(key, ATOMS)):
         raise _Refused(f"uses a {type(key).__name__} of more than names and numbers as a key")
+    if any(isinstance(part, int) and part.bit_length() > MOST_BITS for part in (key if flat else (key,))):
+        raise _Refused(f"uses an integer of more than {MOST_BITS} bits as a key")
     return key
+
+
+def _plain(value):
+    """`value`, if no stand-in is left in it, for example a dtype that belongs to no array."""
+    seen, todo = set(), [value]
+    while todo:
+        part = todo.pop()
+        if isinstance(part, (*ATOMS, bytearray)) or id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, dict):
+            todo += part.values()  # keys are plain already
+        elif isinstance(part, (list, tuple)):
+            todo += part
+        elif isinstance(part, np.ndarray):
+            todo += part.flat if part.dtype.kind == "O" else ()
+        elif not isinstance(part, (set, frozenset)):  # whose members are plain already, too
+            raise _Refused(f"holds {part.name} by itself")
+    return value
 
 
 NAMES = {("numpy", "ndarray"): _Ndarray(), ("numpy", "dtype"): _MakeDtype(), ("_codecs", "encode"): _Encode(),
@@ -200,10 +241,16 @@ class _Plain(pickle._Unpickler):
 
     dispatch = dict(pickle._Unpickler.dispatch)
 
+    def __init__(self, content):
+        super().__init__(io.BytesIO(content), encoding="latin1")
+        self.room = len(content)  # what may still be made: parts stand in the file once, but can be used at will
+        self.nested = {}  # id of a finished array -> the array, and how many arrays of objects stand in one another
+
     def find_class(self, module, name):
         found = NAMES.get((module, name))
         if found is None:
-            raise _Refused(f"asks for {module}.{name}"[:200])
+            asked = f"{module}.{name}"[:200]  # a name can be any text, of several lines or of a terminal's commands
+            raise _Refused("asks for " + "".join(c if c.isprintable() else "?" for c in asked))
         return found
 
     def persistent_load(self, pid):
@@ -220,19 +267,52 @@ class _Plain(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack[-1]
         if not isinstance(function, _Maker) or type(arguments) is not tuple:
             raise _Refused(f"calls a {type(function).__name__}")
-        self.stack[-1] = function(*arguments)
+        self.stack[-1] = made = function(*arguments)
+        self.spend(made)
+        if isinstance(made, np.ndarray) and not isinstance(function, _MakeArray):
+            self.nested[id(made)] = made, 0
 
     def build(self):
-        """The state of an array or of a dtype; nothing else has one."""
+        """The state of an array, once, or of a dtype; nothing else has one."""
         state, item = self.stack.pop(), self.stack[-1]
         if isinstance(item, _Dtype):
             item.set(state)
         elif isinstance(item, np.ndarray) and isinstance(state, tuple) and len(state) == 5:
             _, shape, dtype, fortran, data = state
             dtype, data = _checked(shape, dtype, data)
+            inner = [x for x in data if isinstance(x, np.ndarray)] if dtype.kind == "O" else []
+            if id(item) in self.nested or any(id(x) not in self.nested for x in inner):
+                raise _Refused("fills an array twice, or one in the other before it has an end")
+            depth = max((self.nested[id(x)][1] for x in inner), default=0) + (dtype.kind == "O")
+            if depth > MOST_NESTED:
+                raise _Refused(f"holds arrays of objects in one another, more than {MOST_NESTED} deep")
             item.__setstate__((1, shape, dtype, bool(fortran), data))
+            self.spend(item)
+            self.nested[id(item)] = item, depth
         else:
             raise _Refused(f"sets attributes of a {type(item).__name__}")
+
+    def spend(self, made):
+        """Count what is made, in bytes or in items, against the size of the file."""
+        if isinstance(made, (np.ndarray, np.generic)):
+            self.room -= made.size if made.dtype.kind == "O" else made.nbytes
+        elif not isinstance(made, _Dtype):
+            self.room -= len(made)
+        if self.room < 0:
+            raise _Refused("makes more than it holds")
+
+    def bytearray(self):
+        """BYTEARRAY8, of which the standard library makes room for all before it looks for one."""
+        (size,) = struct.unpack("<Q", self.read(8))
+        data = self.read(size)
+        if len(data) < size:
+            raise EOFError("a bytearray is cut off")
+        self.stack.append(bytearray(data))
+
+    def instance(self):
+        """INST names what it calls, so the sentence can name it."""
+        self.find_class(*(self.readline()[:-1].decode("utf-8") for _ in range(2)))
+        self.refuse()
 
     def append(self):
         value = self.stack.pop()
@@ -269,7 +349,7 @@ class _Plain(pickle._Unpickler):
 for _name, _do in {
     "REDUCE": _Plain.reduce, "BUILD": _Plain.build, "APPEND": _Plain.append, "APPENDS": _Plain.appends,
     "SETITEM": _Plain.setitem, "SETITEMS": _Plain.setitems, "ADDITEMS": _Plain.additems, "DICT": _Plain.dictionary,
-    "FROZENSET": _Plain.frozen,
+    "FROZENSET": _Plain.frozen, "BYTEARRAY8": _Plain.bytearray, "INST": _Plain.instance,
 }.items():  # fmt: skip
     _Plain.dispatch[getattr(pickle, _name)[0]] = _do
 for _name in ("OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "NEXT_BUFFER", "READONLY_BUFFER"):

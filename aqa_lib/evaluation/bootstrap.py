@@ -4,12 +4,14 @@ A result has two sources of chance: which videos carried labels (and which seed 
 be tested. The test items are the same for all draws, so the two are crossed: a replicate takes D draws with
 replacement, takes the items with replacement within each group (competition, surgeon), measures every draw taken on
 the items taken, and averages over draws. For a mean this is slightly conservative, since its variance is that of
-draws plus items plus three times, not once, that of their interaction (Owen, "The pigeonhole bootstrap", 2007).
+draws plus items plus three times, not once, that of their interaction (Owen, "The pigeonhole bootstrap", 2007). As in
+any bootstrap the variance of few comes out small, by (D - 1)/D for D draws: take ten of them or more.
 
 * percentile: quantiles of the replicates.
 * BCa (Efron, 1987): quantiles shifted for the median's bias z0 and for the acceleration a, the latter from a jackknife
   that leaves out one draw or one item at a time (for several samples as in Efron and Tibshirani, 1993, 14.3 and
   22.5): a = 1/6 sum_l sum_i U_li^3 / n_l^3 / (sum_l sum_i U_li^2 / n_l^2)^1.5, U_li = (n_l - 1)(mean_l - theta_li).
+  The samples l are the draws and the items of each group, since that is what is resampled.
 """
 
 import warnings
@@ -19,7 +21,7 @@ from scipy import stats
 
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation.metrics import spearman_rows
-from aqa_lib.evaluation.statistics import Interval
+from aqa_lib.evaluation.statistics import Interval, defined_replicates
 
 
 def two_level_bootstrap(
@@ -37,7 +39,8 @@ def two_level_bootstrap(
     """Mean over draws of statistic(predicted [D, N], true [N]) -> [D], with its two-level bootstrap interval.
 
     `minus` [D, N]: predictions of another method on the same draws and items; then the difference of the two, both
-    measured on the same replicates. `groups` [N]: items are resampled within them, so that each keeps its size.
+    measured on the same replicates. `groups` [N]: items are resampled within them, so that each keeps its size; a
+    group of one item cannot vary, which a warning says.
     With one draw only the items vary. A replicate that is undefined (a constant column) is left out and counted
     in a warning; a statistic that is undefined to begin with has no interval (NaN).
     """
@@ -59,15 +62,13 @@ def two_level_bootstrap(
     for r in range(resamples):
         items = np.concatenate([rng.choice(m, len(m)) for m in members])
         replicates[r] = cells(items)[rng.integers(D, size=D)].mean()
-    defined = replicates[~np.isnan(replicates)]
-    if len(defined) < resamples:
-        lost = f"{resamples - len(defined)} of {resamples} bootstrap replicates are undefined and left out"
-        warnings.warn(lost, RuntimeWarning, stacklevel=2)
+    defined = defined_replicates(replicates)
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     if not len(defined) or N == 1:
         return Interval(estimate, float("nan"), float("nan"))
     if method == "bca":
-        without = [np.array([cells(np.delete(np.arange(N), i)).mean() for i in range(N)])]
+        left_out = np.array([cells(np.delete(np.arange(N), i)).mean() for i in range(N)])
+        without = [left_out[m] for m in members]
         without += [(observed.sum() - observed) / (D - 1)] if D > 1 else []
         tails = _bca(tails, estimate, defined, without)
     low, high = np.quantile(defined, tails)
@@ -95,11 +96,17 @@ def _checked(predicted, true, minus, groups, level):
         raise UserError(f"predictions {shapes} must be [D, N] for true scores [N], but those have shape {true.shape}")
     if both[0].shape != both[-1].shape:
         raise UserError(
-            f"a paired bootstrap needs the same draws of both methods, not {both[0].shape[0]} and {len(minus)}"
+            f"a paired bootstrap needs the same draws of both methods, not {len(both[0])} and {len(both[1])}"
         )
     groups = np.zeros(len(true), int) if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     if groups.shape != true.shape:
         raise UserError(f"groups need one entry an item, {len(true)} of them, but have shape {groups.shape}")
+    alone = int((np.bincount(groups) == 1).sum())
+    if alone == len(true) > 1:
+        raise UserError("every group holds one item, so that nothing could vary within them: leave the groups away")
+    if alone and len(true) > 1:
+        text = f"{alone} of {len(true)} items are alone in their group and never vary: the interval is too narrow"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
     if not 0 < level < 1:
         raise UserError(f"the level of an interval lies between 0 and 1, but is {level!r}")
     return np.stack(both), true, groups

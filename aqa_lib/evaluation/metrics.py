@@ -41,7 +41,7 @@ def kendall(predicted, true):
     """Kendall's tau-b, which allows for ties; NaN and a warning where one side is constant."""
     predicted, true = _vectors(predicted, true)
     finite = np.isfinite(predicted).all() and np.isfinite(true).all()
-    tau = float(kendalltau(predicted, true).statistic) if finite else float("nan")
+    tau = float(kendalltau(predicted, true).statistic) if finite and len(true) > 1 else float("nan")
     if np.isnan(tau):
         _undefined(predicted, true)
     return tau
@@ -97,17 +97,26 @@ def relative_l2(predicted, true, span=None):
     predicted, true = _vectors(predicted, true)
     span = np.ptp(true) if span is None else span
     if not span > 0:
-        warnings.warn("relative L2 is undefined: the true scores have no span", RuntimeWarning, stacklevel=2)
+        warnings.warn(f"relative L2 is undefined: the span of the scores is {span:g}", RuntimeWarning, stacklevel=2)
         return float("nan")
     return float(100 * np.mean(((true - predicted) / span) ** 2))
 
 
 def pairwise_accuracy(scores, pairs):
-    """Share of index pairs (better, worse) [P, 2] with scores[better] > scores[worse]; a tie is wrong."""
+    """Share of index pairs (better, worse) [P, 2] with scores[better] > scores[worse]; a tie is wrong.
+
+    NaN and a warning where a score that is compared is NaN: such a pair is neither right nor wrong.
+    """
     scores, pairs = np.asarray(scores, float), np.asarray(pairs)
     if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0:
         raise UserError(f"pairs must be indices [P, 2] (better, worse), P >= 1, but have shape {pairs.shape}")
-    return float(np.mean(scores[pairs[:, 0]] > scores[pairs[:, 1]]))
+    if pairs.dtype.kind not in "iu" or pairs.min() < 0 or pairs.max() >= len(scores):
+        raise UserError(f"pairs must be whole numbers 0..{len(scores) - 1}, places among the {len(scores)} scores")
+    better, worse = scores[pairs].T
+    if np.isnan(better + worse).any():
+        warnings.warn("pairwise accuracy is undefined: NaN among the scores", RuntimeWarning, stacklevel=2)
+        return float("nan")
+    return float(np.mean(better > worse))
 
 
 def _undefined(predicted, true):

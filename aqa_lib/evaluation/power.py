@@ -58,11 +58,11 @@ def correlation_power(rho_a, rho_b, n, between=None, alpha=0.05, se="bonett-wrig
 
     `between` as for `steiger` where both methods are tested on the same items; None for two test sets of n each.
     """
+    edge = stats.norm.isf(_level(alpha) / 2)
     error = _difference_error(rho_a, rho_b, between, n, se)
     gap = abs(np.arctanh(rho_a) - np.arctanh(rho_b))
     if error == 0:
         return 1.0 if gap else alpha
-    edge = stats.norm.isf(_level(alpha) / 2)
     return float(stats.norm.sf(edge - gap / error) + stats.norm.cdf(-edge - gap / error))
 
 

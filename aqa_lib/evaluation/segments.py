@@ -22,6 +22,9 @@ def read_segments(given, what, *, scored=False, subset=None, allow_empty=False):
     """Segments of either layout; a UserError says which one is impossible. `what` names them in that sentence."""
     read = _rows if isinstance(given, pd.DataFrame) else _nested
     video, label, segment, score = read(given, what, scored, subset)
+    for i, names in enumerate(zip(video, label, strict=True)):
+        if not all(isinstance(name, (str, int, np.integer)) for name in names):
+            raise UserError(f"{what}: {_place(video, label, i)} needs the name of a video and of a class; mend it")
     start, end = _times(segment, what, video, label)
     good = np.isfinite(start) & np.isfinite(end) & ((end > start) | (allow_empty & (end == start)))
     if not good.all():

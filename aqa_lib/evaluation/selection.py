@@ -90,6 +90,6 @@ def _best(values, measure):
 
 
 def _count(n):
-    if n < 1:
-        raise UserError(f"a rule that averages evaluations needs n >= 1, but n is {n!r}")
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
+        raise UserError(f"a rule that averages evaluations needs a whole number n >= 1, but n is {n!r}")
     return n

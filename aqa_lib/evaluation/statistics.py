@@ -1,5 +1,6 @@
 """Whether a difference is more than chance: intervals of means, paired comparisons, Holm's correction."""
 
+import warnings
 from typing import NamedTuple
 
 import numpy as np
@@ -73,32 +74,55 @@ def sign_flip_test(a, b, flips=20_000, seed=0):
 
 
 def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
-    """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval."""
+    """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval.
+
+    A statistic that is undefined, or of one value alone, has no interval (NaN); replicates that are undefined are left
+    out and counted in a warning.
+    """
     data = tuple(_values(v, level) for v in (values if isinstance(values, tuple) else (values,)))
     if len({len(v) for v in data}) > 1:
         raise UserError(f"a paired bootstrap needs vectors of one length, but got {[len(v) for v in data]}")
-    if len(data[0]) == 1:
-        return Interval(float(statistic(*data)), float("nan"), float("nan"))
-    result = stats.bootstrap(
-        data,
-        statistic,
-        n_resamples=resamples,
-        confidence_level=level,
-        method="percentile",
-        paired=True,
-        vectorized=False,
-        rng=np.random.default_rng(seed),
-    )
+    estimate = float(statistic(*data))
+    if len(data[0]) == 1 or np.isnan(estimate):
+        return Interval(estimate, float("nan"), float("nan"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a statistic may warn of each undefined replicate
+        result = stats.bootstrap(
+            data,
+            statistic,
+            n_resamples=resamples,
+            confidence_level=level,
+            method="percentile",
+            paired=True,
+            vectorized=False,
+            rng=np.random.default_rng(seed),
+        )
     low, high = result.confidence_interval
-    return Interval(float(statistic(*data)), float(low), float(high))
+    if np.isnan(low):
+        low, high = np.quantile(defined_replicates(result.bootstrap_distribution), [(1 - level) / 2, (1 + level) / 2])
+    return Interval(estimate, float(low), float(high))
+
+
+def defined_replicates(replicates):
+    """The replicates of a bootstrap that are defined, and a warning that counts the others."""
+    defined = replicates[~np.isnan(replicates)]
+    if len(defined) < len(replicates):
+        lost = f"{len(replicates) - len(defined)} of {len(replicates)} bootstrap replicates are undefined and left out"
+        warnings.warn(lost, RuntimeWarning, stacklevel=3)
+    return defined
 
 
 def holm(ps):
-    """Holm's step-down adjustment of p values for as many comparisons as there are."""
+    """Holm's step-down adjustment of p values for as many comparisons as there are.
+
+    An undefined p value (NaN) belongs to a comparison that was not made: it stays NaN and is not counted.
+    """
     ps = np.asarray(ps, float)
-    order = np.argsort(ps)
-    adjusted = np.empty(len(ps))
-    adjusted[order] = np.minimum(1, np.maximum.accumulate(ps[order] * np.arange(len(ps), 0, -1)))
+    if ps.ndim != 1 or (ps < 0).any() or (ps > 1).any():
+        raise UserError(f"p values are a vector of numbers from 0 to 1, but are {ps.tolist()!r}")
+    made = np.argsort(ps)[: np.sum(~np.isnan(ps))]  # NaN comes last
+    adjusted = np.full(len(ps), np.nan)
+    adjusted[made] = np.minimum(1, np.maximum.accumulate(ps[made] * np.arange(len(made), 0, -1)))
     return adjusted
 
 
@@ -125,6 +149,7 @@ def rows_differ(values):
     residual = values - rows[:, None] - blocks[None] + all_mean
     between = b * ((rows - all_mean) ** 2).sum() / (a - 1)
     within = (residual**2).sum() / ((a - 1) * (b - 1))
-    if within == 0:
-        return 1.0 if between == 0 else 0.0
+    rounding = values.size * (16 * np.finfo(float).eps * np.abs(values).max()) ** 2  # what equal numbers leave
+    if within <= rounding:
+        return 1.0 if between <= rounding else 0.0
     return float(stats.f.sf(between / within, a - 1, (a - 1) * (b - 1)))

@@ -1,0 +1,14 @@
+"""Surrogate sets that several tests look at, each generated once a process."""
+
+import functools
+
+from aqa_lib.data import load
+
+
+@functools.cache
+def world(**knobs):
+    return load("surrogate", **knobs)
+
+
+def large(**knobs):
+    return world(**{"n_train": 3000, "n_test": 1000, "D": 2, "competitions": 60} | knobs)
