@@ -31,6 +31,7 @@ class Setting:
         return value
 
 
+SCALE = 5.0  # the largest labelled score of a run becomes this, in its batches
 CHOICE = {  # which videos have labels, and the seed: every method has these
     "seed": Setting(0, "seed of weights, batches, masks and dropout", low=0, per_run=True),
     "fraction": Setting(0.1, "share of the training videos whose scores are used", 0, 1, per_run=True),

@@ -13,10 +13,10 @@ import torch
 from aqa_lib import chance
 from aqa_lib.data.splits import label_draw
 from aqa_lib.errors import UserError
+from aqa_lib.methods.base import SCALE
 from aqa_lib.training.optim import Optimiser
 
 BLOCK = 256  # steps whose orders are drawn at once
-SCALE = 5.0  # the largest labelled score of a run becomes this
 
 
 @dataclass
