@@ -1,0 +1,70 @@
+"""Mean teacher for regression: Tarvainen, Valpola, "Mean teachers are better role models", NeurIPS 2017; its loss for
+regression as in the public code of RankUp (Huang, Fu, Tsai, NeurIPS 2024).
+
+    L = 1/L sum_i (y_i - g(x_i))^2 + w(t) 1/U sum_u (g(a2(x_u)) - sg g'(a1(x_u)))^2
+    theta' <- d theta' + (1 - d) theta after each step
+
+g = R after E with weights theta, g' the teacher; a1 is the weak and a2 the strong augmentation of an unlabelled video;
+w grows linearly from 0 over the first 40 % of the steps. Stated: w = 0.1, the 40 %, d = 0.999 in trainings of hundreds
+of thousands of steps. Chosen here: d = 0.99, a memory of 100 of the usual 600 steps, where 0.999 would still remember
+the first; less in the first steps (aqa_lib/methods/_encoded.py, which has the augmentations too); the teacher has
+dropout and batch statistics as the student has; its running statistics are the student's, which follow the labelled
+videos; the student predicts, or the teacher (`predict_with`); E and R of S4AQA; 32 + 32 videos a step.
+"""
+
+import torch
+
+from aqa_lib import losses
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, follow, strong, teacher_of, weak
+from aqa_lib.methods.base import Setting
+
+
+class MeanTeacher(Encoded):
+    title = "Mean teacher"
+    SETTINGS = {
+        **Encoded.SETTINGS,
+        "weight": Setting(0.1, "weight of the consistency loss", low=0, per_run=True),
+        "warm_up": Setting(0.4, "share of the steps over which the weight grows from 0", 0, 1, per_run=True),
+        "decay": Setting(0.99, "share of its weights that the teacher keeps at a step", 0, 1),
+        "hide": Setting(0.15, "chance that an augmentation hides a segment", 0, 0.99),
+        "noise": Setting(0.05, "noise of the strong augmentation, in root mean squares of the features", low=0),
+        "predict_with": Setting("student", "which of the two predicts", choices=("student", "teacher")),
+    }
+    PLACES = {"drop0": 3, "drop1": 3, "drop2": 3, "hide": 2, "noise": 1}
+
+    def build(self, runs, data):
+        model = super().build(runs, data)
+        model.predict_with = runs[0]["predict_with"]
+        return model
+
+    def begin(self, stack):
+        stack.model.teacher = teacher_of(stack.model)
+
+    def after(self, stack, step):
+        model, decay = stack.model, stack.runs[0]["decay"]
+        follow(model.teacher.encoder, model.encoder, decay, step)
+        follow(model.teacher.regressor, model.regressor, decay, step)
+
+    def losses(self, model, batch):
+        """The loss of each run and its terms, [K] each."""
+        s, x = batch.runs[0], batch.x
+        first = weak(x[:, UNLABELLED], batch.keys["hide"][:, 0], s["hide"])
+        second = weak(x[:, UNLABELLED], batch.keys["hide"][:, 1], s["hide"])
+        second = strong(second, batch.keys["noise"][:, 0], s["noise"])
+        f = self.encode(model, torch.stack([x[:, LABELLED], second], 1), batch)
+        with torch.no_grad(), model.teacher.still():
+            target = model.teacher.scores(self.encode(model.teacher, first.unsqueeze(1), batch, first=2)[:, 0])
+        regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
+        consistency = losses.squared_error(model.scores(f[:, 1]), target)
+        return {
+            "loss": regression + self.ramp(batch) * batch.weight("weight") * consistency,
+            "regression": regression,
+            "consistency": consistency,
+        }
+
+    def predict(self, model, x):
+        """x [1,1,T,N,D] -> scores [K,N] with running statistics and no dropout."""
+        return super().predict(model.teacher if model.predict_with == "teacher" else model, x)
+
+
+METHOD = MeanTeacher()

@@ -1,0 +1,85 @@
+"""UCVME: Dai, Li, Cheng, "Semi-supervised deep regression with uncertainty consistency and variational model
+ensembling via Bayesian neural networks", AAAI 2023.
+
+Two networks m = a, b return a score y_m and a log variance z_m. With y~, z~ the means of y_m, z_m over both networks
+and T passes with dropout, from which no gradient flows,
+
+    L = 1/L sum_i [ sum_m l(y_m, y_i, z) + (z_a - z_b)^2 ] + w 1/U sum_u sum_m [ l(y_m, y~, z~) + (z_m - z~)^2 ]
+    l(y_m, y, z) = ((y_m - y)^2 exp(-z) + z) / 2
+
+Stated: the losses, T = 5, dropout 0.05, w = 10 (results alike below 20). For labelled videos z is z_m in the paper's
+Eq. 3 but (z_a + z_b) / 2 in the released code, as followed here (`variance`: "own" is Eq. 3). In both the networks
+predict standardised scores; here, as in every method, scores whose largest is 5. Chosen here: each network is E and R
+of S4AQA with two outputs of R; dropout 0.05 in E; the T passes normalise by batch statistics as training does, but the
+running ones follow the labelled videos; prediction is the mean of y_a and y_b in one evaluation pass without dropout
+(in the released code, of five passes); 32 + 32 videos a step.
+"""
+
+import torch
+
+from aqa_lib import losses
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
+from aqa_lib.methods.base import Setting
+from aqa_lib.models.functions import hashed
+from aqa_lib.models.ucvme import UCVME
+
+
+class UncertaintyConsistency(Encoded):
+    title = "UCVME"
+    SETTINGS = {
+        "drop": Setting(0.05, "dropout of the encoders, in steps of 1/256", 0, 0.99),
+        "weight": Setting(10.0, "weight of the losses on unlabelled videos", low=0, per_run=True),
+        "passes": Setting(5, "passes with dropout whose mean is a pseudo-label", low=1),
+        "variance": Setting("mean", "log variance in the labelled loss", choices=("mean", "own")),
+    }
+    PLACES = {"drop0": 4, "drop1": 4, "drop2": 4, "pass0": 2, "pass1": 2, "pass2": 2}
+
+    def build(self, runs, data):
+        s, (_, segments, inputs) = runs[0], data.features.shape
+        return UCVME(runs=len(runs), segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
+
+    def losses(self, model, batch):
+        """The loss of each run and its terms, [K] each."""
+        pseudo, log_variance = self.ensemble(model, batch)
+        keys = [batch.keys[f"drop{layer}"] for layer in range(3)]
+        out = [net(batch.x, (), [k[:, 2 * m : 2 * m + 2] for k in keys]) for m, net in enumerate(model.nets)]
+        y, z = torch.stack(out, 1).unbind(-1)  # [K,m,S,B] each
+        y_l, z_l, y_u, z_u = y[:, :, LABELLED], z[:, :, LABELLED], y[:, :, UNLABELLED], z[:, :, UNLABELLED]
+        own = batch.runs[0]["variance"] == "own"
+        labelled = likelihood(y_l, batch.y, z_l if own else z_l.mean(1, keepdim=True))
+        agreement = losses.squared_error(z_l[:, 0], z_l[:, 1])
+        unlabelled = likelihood(y_u, pseudo, log_variance.unsqueeze(1))
+        uncertainty = (z_u - log_variance.unsqueeze(1)).square().sum(1).mean(1)
+        return {
+            "loss": labelled + agreement + batch.weight("weight") * (unlabelled + uncertainty),
+            "regression": labelled,
+            "agreement": agreement,
+            "consistency": unlabelled,
+            "uncertainty": uncertainty,
+        }
+
+    @staticmethod
+    @torch.no_grad()
+    def ensemble(model, batch):
+        """y~ and z~ [K,B] of the unlabelled: means over both networks and the passes, which share the first layer's
+        products since dropout comes after them."""
+        passes, x = batch.runs[0]["passes"], batch.x[:, UNLABELLED:]
+        copies, total = (None,) * passes, 0
+        with model.still():
+            for m, net in enumerate(model.nets):
+                keys = [hashed(batch.keys[f"pass{layer}"][:, m], passes) for layer in range(3)]
+                total = total + net(x, copies, keys).mean(1)
+        return (total / len(model.nets)).unbind(-1)
+
+    def predict(self, model, x):
+        """x [1,1,T,N,D] -> scores [K,N], the mean of both networks, with running statistics and no dropout."""
+        x = x.expand(model.flat.shape[0], -1, -1, -1, -1)
+        return torch.stack([net(x)[:, 0, :, 0] for net in model.nets]).mean(0)
+
+
+def likelihood(y, target, z):
+    """sum over networks of the mean of ((y - target)^2 exp(-z) + z) / 2; y [K,m,B], target [K,B], z [K,1|m,B]."""
+    return ((y - target.unsqueeze(1)).square() * (-z).exp() + z).sum(1).mean(1) / 2
+
+
+METHOD = UncertaintyConsistency()

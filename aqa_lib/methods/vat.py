@@ -1,0 +1,75 @@
+"""Virtual adversarial training: Miyato, Maeda, Koyama, Ishii, "Virtual adversarial training: a regularization method
+for supervised and semi-supervised learning", IEEE TPAMI 2019; as a baseline of S4AQA (Zhang et al., IEEE TCSVT 2022).
+
+    L = 1/L sum_i (y_i - R(E(x_i)))^2 + w 1/U sum_u |q(x_u + r_u) - q(x_u)|^2
+    r_u = eps g / |g|,   g = gradient in d of |q(x_u + xi d) - q(x_u)|^2 at a random d of norm 1
+
+Stated in S4AQA: E and R are its own, the virtual label q is the output vector of the penultimate FC layer of R,
+w = 1, |r| = 2.5 (the norm is over all segments of one video). Stated by Miyato et al.: one power iteration, running
+statistics that do not follow perturbed passes. Chosen here: q before its ReLU, as the output of the layer itself;
+the squared Euclidean distance (the KL divergence of Miyato et al. needs probabilities); the same dropout masks in the
+clean and the perturbed passes, so that distance comes from the perturbation alone; batch statistics in each; d of
+uniform, not normal, numbers; 32 + 32 videos a step. xi = 0.1: the released code's 1e-6 is lost in the rounding of fp32
+(spread over 10^4 features it changes each by 1e-8), while 0.1 is still well below eps.
+
+Miyato et al. stop the gradient at q(x_u). Here it flows, unless `stop` is set: vectors, unlike probabilities, have no
+bound, and drawing q(x_u + r_u) towards a target that is held still can enlarge both without end. With `stop` the loss
+ran away on an easy surrogate at learning rate 4e-3 (to 10^5, in six of eight runs) and began to grow in one of four at
+5e-4; without it none did.
+"""
+
+import torch
+
+from aqa_lib import losses
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
+from aqa_lib.methods.base import Setting
+from aqa_lib.models.functions import uniform
+
+
+class VAT(Encoded):
+    title = "VAT"
+    SETTINGS = {
+        **Encoded.SETTINGS,
+        "weight": Setting(1.0, "weight of the adversarial loss", low=0, per_run=True),
+        "eps": Setting(2.5, "norm of the adversarial perturbation of a video", low=0, per_run=True),
+        "xi": Setting(0.1, "norm of the step that finds its direction", low=1e-6, per_run=True),
+        "stop": Setting(False, "stop the gradient at the virtual labels, which may then run away"),
+    }
+    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2, "direction": 1}
+
+    def losses(self, model, batch):
+        """The loss of each run and its terms, [K] each."""
+        f = self.encode(model, batch.x, batch)
+        label = model.regressor.first(f[:, UNLABELLED])  # q of the unlabelled [K,B,H]
+        x = batch.x[:, UNLABELLED]
+        with model.still():
+            r = self.adversary(model, x, label.detach(), batch)
+            perturbed = self.virtual(model, x + r, batch)
+        regression = losses.squared_error(model.scores(f[:, LABELLED]), batch.y)
+        adversarial = distance(perturbed, label.detach() if batch.runs[0]["stop"] else label)
+        loss = regression + batch.weight("weight") * adversarial
+        return {"loss": loss, "regression": regression, "adversarial": adversarial}
+
+    def adversary(self, model, x, label, batch):
+        """The perturbations r [K,T,B,D] of x that move its virtual labels most; they have no gradient."""
+        d = direction(uniform(batch.keys["direction"][:, 0], x.shape[1:]).to(x.dtype) - 0.5)
+        d = (d * batch.weight("xi").view(-1, 1, 1, 1)).requires_grad_()
+        (g,) = torch.autograd.grad(distance(self.virtual(model, x + d, batch), label).sum(), d)
+        return direction(g) * batch.weight("eps").view(-1, 1, 1, 1)
+
+    def virtual(self, model, x, batch):
+        """q of unlabelled videos x [K,T,B,D], with the dropout of their clean pass -> [K,B,H]."""
+        return model.regressor.first(self.encode(model, x.unsqueeze(1), batch, first=UNLABELLED)[:, 0])
+
+
+def distance(a, b):
+    """Mean over items of the squared Euclidean distance; [K,B,H] -> [K]."""
+    return (a - b).square().sum(2).mean(1)
+
+
+def direction(d):
+    """d [K,T,B,D] with norm 1 for each video (zero where d is zero)."""
+    return d / d.square().sum((1, 3), keepdim=True).sqrt().clamp(min=torch.finfo(d.dtype).tiny)
+
+
+METHOD = VAT()
