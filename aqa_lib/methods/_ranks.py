@@ -1,0 +1,63 @@
+"""Rank-matched pseudo-labels: what RankUp's paper calls regression distribution alignment (Huang, Fu, Tsai,
+"RankUp: Boosting semi-supervised regression with an auxiliary ranking classifier", NeurIPS 2024).
+
+The raw predictions of all unlabelled videos are kept; every `refresh` steps the video at rank r of n gets the
+quantile r / (n - 1) of the labelled scores, interpolated linearly between neighbours, as its pseudo-label. So the
+order is the network's and the distribution is that of the labels. (S4AQA's RDA, which aligns the *encodings* of
+labelled and unlabelled videos by an adversary, is another thing: aqa_lib/methods/s4aqa.py.)
+"""
+
+import torch
+
+from aqa_lib.methods.base import Setting
+
+SETTINGS = {
+    "refresh": Setting(0, "steps between alignments of ranks (0: one pass over the training videos)", low=0),
+    "warm_up": Setting(
+        0.4, "share of the steps over which the aligned labels' weight grows from 0", 0, 1, per_run=True
+    ),
+}
+
+
+def align(raw, labelled):
+    """raw [K,N], labelled [K,N], NaN where there is none -> the quantile of the labelled at each raw one's rank."""
+    known, n, m = raw.isfinite(), raw.isfinite().sum(1, keepdim=True), labelled.isfinite().sum(1, keepdim=True)
+    order = raw.masked_fill(~known, torch.inf).argsort(dim=1, stable=True)
+    rank = torch.empty_like(order).scatter_(1, order, torch.arange(raw.shape[1], device=raw.device).expand_as(order))
+    place = rank.minimum(n - 1).clamp(min=0).double() * (m - 1) / (n - 1).clamp(min=1)
+    low = place.long()
+    y = labelled.masked_fill(~labelled.isfinite(), torch.inf).sort(dim=1).values
+    below, above = y.gather(1, low), y.gather(1, (low + 1).minimum(m - 1))
+    return torch.lerp(below, above, (place - low).to(y.dtype)).masked_fill(~known, torch.nan)
+
+
+def begin(stack):
+    """Nothing is known of any video."""
+    for name in ("raw", "aligned"):
+        stack.memory[name] = torch.full_like(stack.y, torch.nan)
+
+
+def refresh(stack, step):
+    """Align where it is time: equal for all runs of a stack."""
+    steps = stack.runs[0]["refresh"] or -(-len(stack.train) // stack.B)
+    if step and step % steps == 0:
+        stack.memory["aligned"] = align(stack.memory["raw"], stack.y)
+
+
+@torch.no_grad()
+def pseudo(batch, predicted):
+    """Keep predictions [K,B] of a step's unlabelled videos; return their aligned labels, or themselves before those."""
+    items, memory = batch.items[:, 1], batch.memory
+    latest = winner(items, -torch.arange(items.shape[1], device=items.device).expand_as(items))
+    memory["raw"].scatter_(1, items, predicted.gather(1, latest))
+    aligned = memory["aligned"].gather(1, items)
+    return torch.where(aligned.isfinite(), aligned, predicted)
+
+
+def winner(items, cost):
+    """items [K,B], cost [K,B] -> for each place, the place of least cost that holds the same item.
+
+    What is written to an item that a batch has twice is then the same from both places, in whatever order.
+    """
+    same = items.unsqueeze(2) == items.unsqueeze(1)
+    return torch.where(same, cost.double().unsqueeze(1), torch.inf).argmin(2)

@@ -1,0 +1,91 @@
+"""RankUp: Huang, Fu, Tsai, "RankUp: Boosting semi-supervised regression with an auxiliary ranking classifier", NeurIPS
+2024. Beside the regressor a linear layer z of two outputs ranks pairs of videos, trained as FixMatch trains classes.
+
+    L = L_reg + w_arc (L_sup + L_unsup) [+ ramp w_align L_align]
+    p_ij = softmax(z_j - z_i),  t_ij = (1 + sign(y_j - y_i)) / 2 the target of its first entry
+    L_sup = mean over pairs of labelled videos of CE(t_ij, p_ij), ties counting half to each side
+    L_unsup = mean over pairs of unlabelled videos of [max p_ij(weak) >= 0.95] CE(argmax p_ij(weak), p_ij(strong))
+
+With `align_ranks` the regressor also learns rank-matched pseudo-labels on the weak view ("RankUp with RDA" of the
+paper; aqa_lib/methods/_ranks.py), which is not S4AQA's RDA.
+
+Stated: the pairs (all B^2 of a batch, each with itself included), 0.95, hard labels, w_arc = 0.2, w_align = 1 with a
+warm-up of 40 %. The released RankUp adds a constant to the loss, which moves nothing and is left out. Chosen here: E
+and R of S4AQA, z a layer on the encoded video; L_reg the squared error as in all methods here (theirs: absolute);
+weak hides segments, strong adds noise to another hiding; 32 + 32 videos a step (theirs: 32 + 224); running
+statistics follow the labelled videos; alignments once a pass over the training videos.
+"""
+
+import torch
+import torch.nn.functional as F
+
+from aqa_lib import losses
+from aqa_lib.methods import _ranks
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, strong, weak
+from aqa_lib.methods.base import Setting
+from aqa_lib.models.rankup import RankUp
+
+
+class Ranking(Encoded):
+    title = "RankUp"
+    SETTINGS = {
+        **Encoded.SETTINGS,
+        "weight": Setting(0.2, "weight of both ranking losses", low=0, per_run=True),
+        "confidence": Setting(0.95, "least probability of a pair's order that is learned from", 0.5, 1, per_run=True),
+        "align_ranks": Setting(False, "learn rank-matched pseudo-labels too", per_run=True),
+        "align_weight": Setting(1.0, "weight of the error to the aligned labels", low=0, per_run=True),
+        **_ranks.SETTINGS,
+        "hide": Setting(0.15, "chance that an augmentation hides a segment", 0, 0.99),
+        "noise": Setting(0.05, "noise of the strong augmentation, in root mean squares of the features", low=0),
+    }
+    PLACES = {"drop0": 3, "drop1": 3, "drop2": 3, "hide": 2, "noise": 1}
+
+    def build(self, runs, data):
+        s, (_, segments, inputs) = runs[0], data.features.shape
+        made = dict(segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
+        return RankUp(runs=len(runs), **made)
+
+    def uses(self, settings):
+        return ("aligned",) * settings["align_ranks"]
+
+    def begin(self, stack):
+        _ranks.begin(stack)
+
+    def before(self, stack, step):
+        _ranks.refresh(stack, step)
+
+    def losses(self, model, batch):
+        """The loss of each run and its terms, [K] each."""
+        s, x, keys = batch.runs[0], batch.x, batch.keys
+        weakly = weak(x[:, UNLABELLED], keys["hide"][:, 0], s["hide"])
+        strongly = strong(weak(x[:, UNLABELLED], keys["hide"][:, 1], s["hide"]), keys["noise"][:, 0], s["noise"])
+        f = self.encode(model, torch.stack([x[:, LABELLED], strongly], 1), batch)
+        aligning = any(run["align_ranks"] for run in batch.runs)
+        with model.still(), torch.set_grad_enabled(aligning):  # only the alignment learns on the weak view
+            f_weak = self.encode(model, weakly.unsqueeze(1), batch, first=2)[:, 0]
+
+        regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
+        ordered = ranking(model.pairs(f[:, 0]), batch.y)
+        agreed = agreement(model.pairs(f[:, 1]), model.pairs(f_weak).detach(), batch.weight("confidence"))
+        terms = {"regression": regression, "ranking": ordered, "agreement": agreed}
+        loss = regression + batch.weight("weight") * (ordered + agreed)
+        if aligning:
+            predicted = model.scores(f_weak)
+            terms["alignment"] = losses.squared_error(predicted, _ranks.pseudo(batch, predicted.detach()))
+            loss = loss + self.ramp(batch) * batch.weight("align_weight", "align_ranks") * terms["alignment"]
+        return {"loss": loss, **terms}
+
+
+def ranking(d, y):
+    """Cross-entropy of pair logits d [K,B,B] with the order of the scores y [K,B]; [K]."""
+    t = (1 + (y.unsqueeze(1) - y.unsqueeze(2)).sign()) / 2
+    return (F.softplus(d) - t * d).mean((1, 2))
+
+
+def agreement(d, d_weak, confidence):
+    """Cross-entropy of pair logits d with the orders of which d_weak is sure enough, over all pairs; [K]."""
+    sure = d_weak.abs().sigmoid() >= confidence.view(-1, 1, 1)
+    return (F.softplus(-d * d_weak.sign()) * sure).mean((1, 2))
+
+
+METHOD = Ranking()
