@@ -69,13 +69,13 @@ def steps_of_peer(name, method, data, split, settings, labels, device):
     import torch
 
     torch.manual_seed(0)
-    peer = peer_of(name)(data).to(device)
+    parts = [torch.as_tensor(i, device=device) for i in (labels.train, labels.unlabelled)]
+    peer = call(peer_of(name), {"labelled": parts[0]}, data).to(device)
     optimiser = torch.optim.Adam([p for p in peer.parameters() if p.requires_grad], lr=5e-4, weight_decay=1e-4)
     x = torch.as_tensor(data.features, device=device)
-    y = torch.as_tensor(labels.scores * labels.scale, dtype=torch.float32, device=device)
+    y = torch.as_tensor(labels.scores * labels.scale, dtype=torch.float32, device=device)  # NaN where unlabelled
     views = {v: torch.as_tensor(data.view(v), device=device) for v in method.views(settings)}
     targets = {n: torch.as_tensor(t, device=device) for n, t in method.targets(data).items()}
-    parts = [torch.as_tensor(i, device=device) for i in (labels.train, labels.unlabelled)]
     B = settings["batch"]
     for step in itertools.count():
         i, j = (part[torch.randint(len(part), (B,), device=device)] for part in parts)
@@ -83,28 +83,23 @@ def steps_of_peer(name, method, data, split, settings, labels, device):
             "views": {v: (u[i], u[j]) for v, u in views.items()},
             "targets": {n: t[i] for n, t in targets.items()},
             "items": (i, j),
-            "step": step,
-            "x": x,
-            "train": torch.as_tensor(split.train, device=device),
-            "labelled": parts[0],
         }
-        hook(peer, "before", extra, step)
-        drawn = call(peer.draw, extra, x[i], x[j]) if hasattr(peer, "draw") else {}
+        call(getattr(peer, "before", nothing), {"y": y}, step)
+        drawn = call(peer.draw, extra, x[i], x[j])
         loss = call(peer.loss, {**extra, **drawn}, x[i], y[i], x[j])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         loss.item()
-        hook(peer, "after", extra, step + 1)
+        call(getattr(peer, "after", nothing), {}, step + 1)
         yield
+
+
+def nothing(step):
+    """What a peer without state does before and after a step."""
 
 
 def call(function, extra, *args):
     """`function` with those of the extras that it takes."""
     known = inspect.signature(function).parameters
     return function(*args, **{name: value for name, value in extra.items() if name in known})
-
-
-def hook(peer, name, extra, step):
-    if hasattr(peer, name):
-        call(getattr(peer, name), {k: v for k, v in extra.items() if k != "step"}, step)

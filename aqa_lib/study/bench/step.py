@@ -76,8 +76,10 @@ def steps_of(method, data, split, runs, labels, device):
     stack = Stack(method, data, split, runs, labels, device)
     for step in itertools.count():
         torch.backends.cuda.matmul.allow_tf32 = runs[0]["precision"] == "tf32"
+        method.before(stack, step)
         stack.model.differentiate(method.losses(stack.model, stack.batch(step))["loss"])
         stack.optimiser.step()
+        method.after(stack, step + 1)
         yield
 
 

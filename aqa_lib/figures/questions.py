@@ -1,0 +1,78 @@
+"""Figures of the open questions: gradients of the losses over training, and differences or areas by world."""
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from aqa_lib.figures.style import BLACK, PALETTE, style
+
+LOSSES = ("regression", "recovery", "alignment")
+
+
+def shares(curve, lambda1, lambda2):
+    """Norms of the weighted losses' gradients at the encoder, over a run that watched them: {loss: [E]}."""
+    weights = dict(zip(LOSSES, (1.0, lambda1, lambda2), strict=True))
+    return {loss: w * curve[f"gradient {loss}"].to_numpy() for loss, w in weights.items()}
+
+
+def gradients(curves, title="", surrogate=True):
+    """Weighted gradient norms over the steps, a panel a pair of weights; curves: {(lambda1, lambda2): curve}."""
+    names = [f"lambda1 {a:g}, lambda2 {b:g}" for a, b in curves]
+    columns = min(2, len(curves))
+    rows = -(-len(curves) // columns)
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=names, shared_yaxes="all", horizontal_spacing=0.04, vertical_spacing=0.2
+    )
+    for place, (weights, curve) in enumerate(curves.items()):
+        row, column = divmod(place, columns)
+        for colour, (loss, norms) in zip(PALETTE, shares(curve, *weights).items(), strict=False):
+            figure.add_scatter(
+                x=curve["step"],
+                y=norms,
+                name=loss,
+                legendgroup=loss,
+                showlegend=place == 0,
+                line={"color": colour},
+                row=row + 1,
+                col=column + 1,
+            )
+    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
+    figure.update_yaxes(title="norm of the gradient", col=1)
+    figure.update_xaxes(title="step", row=rows)
+    legend = {"orientation": "h", "y": -60 / (230 * rows - 40), "yanchor": "top"}
+    figure.update_layout(height=190 + 230 * rows, legend=legend, margin={"t": 95, "b": 95})
+    return style(figure, title, surrogate)
+
+
+def dots(table, reference, axis, title="", surrogate=True):
+    """Means with intervals, a line a row, around a reference; columns row, kind (a colour each), mean, low, high."""
+    rows, kinds = list(dict.fromkeys(table["row"]))[::-1], list(dict.fromkeys(table["kind"]))
+    figure = go.Figure()
+    for i, kind in enumerate(kinds):
+        part = table[table["kind"] == kind]
+        shift = 0.16 * ((len(kinds) - 1) / 2 - i)  # the first kind on top
+        figure.add_scatter(
+            x=part["mean"],
+            y=[rows.index(r) + shift for r in part["row"]],
+            mode="markers",
+            name=kind,
+            marker={"color": PALETTE[i], "size": 10},
+            error_x={
+                "type": "data",
+                "symmetric": False,
+                "array": part["high"] - part["mean"],
+                "arrayminus": part["mean"] - part["low"],
+                "thickness": 2,
+            },
+            text=part["row"],
+            hovertemplate="%{text}: %{x:.3f}<extra></extra>",
+        )
+    figure.add_vline(x=reference, line={"color": BLACK, "dash": "dot"})
+    figure.update_yaxes(tickvals=np.arange(len(rows)), ticktext=rows, range=[-0.6, len(rows) - 0.4])
+    ends = [reference, *table["low"].dropna(), *table["high"].dropna(), *table["mean"].dropna()]
+    margin = 0.05 * (max(ends) - min(ends))
+    figure.update_xaxes(title=axis, range=[min(ends) - margin, max(ends) + margin])
+    height = 190 + 46 * len(rows)
+    legend = {"orientation": "h", "y": -75 / (46 * len(rows)), "yanchor": "top"}
+    figure.update_layout(height=height, legend=legend, margin={"b": 105})
+    return style(figure, title, surrogate)
