@@ -25,7 +25,7 @@ def easy():
 
 def quick(name, **settings):
     steps = {"steps": 250, "lr": 4e-3} if methods.get(name).gradient else {}
-    return {"fraction": 0.4, **steps, **settings}
+    return {"fraction": 0.4, **steps, **methods.get(name).small, **settings}
 
 
 @pytest.mark.parametrize("name", methods.names())
@@ -67,7 +67,7 @@ def test_a_run_of_a_stack_is_the_run_alone_also_when_others_leave(name, easy):
         {"seed": k, "draw": k, "fraction": 0.2 + 0.1 * k, "lr": 1e-3 * (k + 1), "batch": 16, "every": 4}
         for k in range(3)
     ]
-    runs = [{**r, "steps": 12 - 8 * (k == 1)} for k, r in enumerate(runs)]
+    runs = [{**methods.get(name).small, **r, "steps": 12 - 8 * (k == 1)} for k, r in enumerate(runs)]
     together = train(name, small, official(small), runs, weights=True)
     for run, stacked in zip(runs, together, strict=True):
         (alone,) = train(name, small, official(small), [run], weights=True)

@@ -67,6 +67,7 @@ class Method:
     PLACES: dict = {}
     gradient = True  # has build, losses and predict; else it has fit
     title = ""  # as tables and papers call it; its name where empty
+    small: dict = {}  # settings for a laptop, where the published size takes minutes a run
 
     def uses(self, settings):
         """The sets of videos that a run encodes, beside the labelled: what its switched-on terms need."""

@@ -39,6 +39,7 @@ from aqa_lib.models.trs import TRS
 
 class TeacherReferenceStudent(Method):
     title = "TRS"
+    small = {"depth": 2}
     SETTINGS = {
         "depth": Setting(8, "blocks of the mixer", low=1),
         "weight": Setting(1.0, "weight of the unlabelled videos' loss", low=0, per_run=True),

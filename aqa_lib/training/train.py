@@ -89,15 +89,17 @@ def stacks(method, data, runs, device, at_once=None):
         if few:
             many.append(sorted(sum(few, [])))
         for places in many:
-            most = at_once or capacity(data, runs[places[0]], device)
+            most = at_once or capacity(method, data, runs[places[0]], device)
             parts = -(-len(places) // most)
             yield from (list(part) for part in np.array_split(places, parts))
 
 
-def capacity(data, settings, device):
+def capacity(method, data, settings, device):
     """How many runs fit in a stack: on a GPU by its free memory, on a CPU by what stays near its caches."""
     _, T, D = data.features.shape
-    one = 4 * 3 * settings["batch"] * T * D * 9 + 4 * 4 * 3.6 * D * D  # bytes: activations, weights and moments
+    with torch.device("meta"):  # shapes without numbers
+        weights = sum(p.numel() for p in method.build([settings], data).parameters())
+    one = 4 * 3 * settings["batch"] * T * D * 9 + 4 * 4 * weights  # bytes: activations; weights, gradients, moments
     if torch.device(device).type == "cuda":
         return int(max(1, min(128, 0.5 * torch.cuda.mem_get_info(device)[0] // one)))
     return int(max(1, min(32, 2**26 // one)))

@@ -1,0 +1,55 @@
+"""Rank-matched distribution alignment alone: the baseline "RDA" of Huang, Fu, Tsai, "RankUp: Boosting semi-supervised
+regression with an auxiliary ranking classifier", NeurIPS 2024. It is not S4AQA's RDA, the adversarial alignment of
+encodings, which is a part of aqa_lib/methods/s4aqa.py.
+
+    L = 1/L sum_i (y_i - g(x_i))^2 + w(t) 1/U sum_u (g(a(x_u)) - q_u)^2
+
+g = R after E, a the weak augmentation. q_u: of all n unlabelled videos' last predictions, the one at rank r has the
+quantile r / (n - 1) of the labelled scores (aqa_lib/methods/_ranks.py); renewed every `refresh` steps.
+
+Stated there: the quantiles, interpolated; w = 1 after a linear warm-up over 40 % of the steps; no loss before the
+first alignment. In the released code an alignment comes every 1024 of 262144 steps and videos not yet met count as
+predicted 1. Chosen here: E and R of S4AQA; squared error on the labelled (theirs: absolute); an alignment once a pass
+over the training videos; videos not yet met take no part; 32 + 32 videos a step (theirs: 32 + 224); a hides segments.
+"""
+
+import torch
+
+from aqa_lib import losses
+from aqa_lib.methods import _ranks
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, weak
+from aqa_lib.methods.base import Setting
+
+
+class RankAlignment(Encoded):
+    title = "RDA of RankUp"
+    SETTINGS = {
+        **Encoded.SETTINGS,
+        "weight": Setting(1.0, "weight of the error to the aligned labels", low=0, per_run=True),
+        **_ranks.SETTINGS,
+        "hide": Setting(0.15, "chance that the augmentation hides a segment", 0, 0.99),
+    }
+    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2, "hide": 1}
+
+    def begin(self, stack):
+        _ranks.begin(stack)
+
+    def before(self, stack, step):
+        _ranks.refresh(stack, step)
+
+    def losses(self, model, batch):
+        """The loss of each run and its terms, [K] each."""
+        x = batch.x
+        seen = weak(x[:, UNLABELLED], batch.keys["hide"][:, 0], batch.runs[0]["hide"])
+        f = self.encode(model, torch.stack([x[:, LABELLED], seen], 1), batch)
+        regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
+        predicted = model.scores(f[:, 1])
+        alignment = losses.squared_error(predicted, _ranks.pseudo(batch, predicted.detach()))
+        return {
+            "loss": regression + self.ramp(batch) * batch.weight("weight") * alignment,
+            "regression": regression,
+            "alignment": alignment,
+        }
+
+
+METHOD = RankAlignment()
