@@ -7,6 +7,7 @@ A study is a YAML file:
       - notebook: 20_train            # notebooks/20_train.ipynb
         name: 20_train_few_labels     # optional: its name in the outputs, for a second entry of one notebook
         parameters: {fraction: 0.1}   # optional: what differs from the notebook's defaults
+    data: {name: jigsaws, root: PATH, options: {}}   # optional: for all notebooks that take data, root and options
 """
 
 import ast
@@ -188,8 +189,8 @@ def package_hash():
     return digest.hexdigest()
 
 
-def make_job(where, study, name, notebook, given, code):
-    """One checked job; `where` names the place of the entry in messages."""
+def make_job(where, study, name, notebook, given, code, data=None):
+    """One checked job; `where` names the place of the entry in messages, `data` is the config's."""
     folder = notebooks()
     available = sorted(path.stem for path in folder.glob("*.ipynb"))
     if not available:
@@ -201,6 +202,7 @@ def make_job(where, study, name, notebook, given, code):
     where = f"{where}, {name}"
     if not isinstance(given, dict):
         raise UserError(f"{where}: parameters takes a mapping such as {{seed: 1}}, but got {given!r}")
+    given = filled(given, data or {}, known)
     given = {k: convert(where, known[choose(f"parameter of {notebook}", k, known)], v) for k, v in given.items()}
     if "study" in known:
         given.setdefault("study", study)
@@ -208,6 +210,27 @@ def make_job(where, study, name, notebook, given, code):
     cells = [(cell["cell_type"], source(cell)) for cell in nb["cells"]]
     key = hashlib.sha256(json.dumps([cells, resolved, code]).encode()).hexdigest()[:16]
     return Job(name, notebook, path, question(nb, notebook), given, resolved, key)
+
+
+def filled(given, data, known):
+    """An entry's parameters, with the config's data set where the entry names none of its own."""
+    if "data" in given or "data" not in known:
+        return given
+    fresh = {"data": data["name"], "options": {}} if data.get("name") else {}  # options of the default set go, too
+    fresh |= {key: data[key] for key in ("root", "options") if data.get(key) is not None}
+    return {name: value for name, value in fresh.items() if name in known} | given
+
+
+def check_root(job):
+    """A UserError where a notebook's data set is read from files and nobody says where they lie."""
+    name, root = (job.parameters.get(key) for key in ("data", "root"))
+    if root == "" and isinstance(name, str) and name != "surrogate":
+        from aqa_lib import data  # here: it takes a second, which the study on the surrogate does not need
+
+        if name in data.names() and hasattr(data.reader(name), "fingerprint"):
+            raise UserError(
+                f"{job.name}: data set {name!r} is read from files, say where they lie: --set data.root=PATH"
+            )
 
 
 def read_config(path):
@@ -224,24 +247,43 @@ def read_config(path):
     if not isinstance(config, dict) or not isinstance(config.get("notebooks"), list) or not config["notebooks"]:
         raise UserError(f"{path}: a study needs `study: NAME` and a list `notebooks:` of at least one `- notebook:`")
     for name in config:
-        choose(f"key in {path}:", name, ["study", "notebooks"])
+        choose(f"key in {path}:", name, ["study", "data", "notebooks"])
+    check_data(path, config.get("data"))
     for entry in config["notebooks"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("notebook"), str):
             raise UserError(f"{path}: an entry of notebooks reads `- notebook: 00_start`, but got {entry!r}")
         for name in entry:
             choose(f"key in {path}, {entry['notebook']}:", name, ["notebook", "name", "parameters"])
+        if "data" in (entry["notebook"], entry.get("name")):
+            raise UserError(f"{path}: no notebook can be called 'data', since --set data.root=PATH means the data set")
     check_name(f"{path}: study", config.get("study"))
     return config
 
 
+def check_data(path, data):
+    """A UserError where a config's `data:` is not a mapping of name, root and options of their kinds."""
+    kinds = {"name": str, "root": str, "options": dict}
+    if not isinstance(data or {}, dict):
+        raise UserError(f"{path}: data takes a mapping such as {{name: jigsaws, root: PATH}}, but got {data!r}")
+    for key, value in (data or {}).items():
+        choose(f"key of data in {path}:", key, list(kinds))
+        if value is not None and not isinstance(value, kinds[key]):
+            raise UserError(f"{path}: data: {key} takes {kinds[key].__name__}, but got {value!r}")
+
+
 def add_settings(config, settings):
-    """Put `--set notebook.parameter=value` into the config's entries."""
+    """Put `--set notebook.parameter=value` into the config's entries, `--set data.root=PATH` into its data set."""
     entries = {entry.get("name", entry["notebook"]): entry for entry in config["notebooks"]}
     for setting in settings:
         target, equals, value = setting.partition("=")
         name, dot, parameter = target.partition(".")
         if not (equals and dot and parameter):
             raise UserError(f"--set {setting!r}: it reads --set 20_train.seed=1")
+        if name == "data":
+            key = choose("key of data in --set", parameter, ["name", "root", "options"])
+            value = from_text("--set data.options", value) if key == "options" else value
+            config["data"] = {**(config.get("data") or {}), key: value}
+            continue
         entry = entries[choose("notebook of --set", name, entries)]
         entry["parameters"] = {**(entry.get("parameters") or {}), parameter: Setting(value)}
     return config
@@ -250,11 +292,12 @@ def add_settings(config, settings):
 def read_plan(path, settings=()):
     """(study's name, [Job, ...]) of a config file, everything checked."""
     config = add_settings(read_config(path), settings)
+    check_data("--set", config.get("data"))
     jobs, code = [], package_hash()
     for entry in config["notebooks"]:
         name = check_name(f"{path}: name", entry.get("name", entry["notebook"]))
         if name in [job.name for job in jobs]:
             raise UserError(f"{path}: {name!r} stands there twice: give the second entry a `name:` of its own")
         given = entry.get("parameters") or {}
-        jobs.append(make_job(str(path), config["study"], name, entry["notebook"], given, code))
+        jobs.append(make_job(str(path), config["study"], name, entry["notebook"], given, code, config.get("data")))
     return config["study"], jobs

@@ -19,7 +19,7 @@ from aqa_lib.errors import UserError, choose
 from aqa_lib.study.execute import execute, finished, place
 from aqa_lib.study.files import write
 from aqa_lib.study.paths import relative, writable
-from aqa_lib.study.plan import first_sentence, read_plan
+from aqa_lib.study.plan import check_root, first_sentence, read_plan
 from aqa_lib.study.workers import cores, end_with_parent
 
 
@@ -27,7 +27,8 @@ def configure(parser):
     """The arguments of `aqa study`."""
     add = parser.add_argument
     add("config", metavar="CONFIG", help="a YAML file such as configs/study.yaml")
-    add("--set", dest="settings", action="append", default=[], metavar="NOTEBOOK.PARAMETER=VALUE")
+    settings = "a parameter of a notebook; data.root=PATH and data.name=NAME set the data set of all"
+    add("--set", dest="settings", action="append", default=[], metavar="NOTEBOOK.PARAMETER=VALUE", help=settings)
     add(
         "--only",
         action="extend",
@@ -49,6 +50,8 @@ def run(args):
     chosen = [job for job in jobs if not only or job.name in only]
     if args.workers is not None and args.workers < 1:
         raise UserError(f"--workers {args.workers}: it takes a number of processes, 1 or more")
+    for job in chosen:
+        check_root(job)
     folder = writable(place(study))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     write_manifest(folder, study, jobs, args)

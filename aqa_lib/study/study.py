@@ -7,6 +7,7 @@ table = study.train("s4aqa", {"name": "surrogate", "size": "quick"}, runs=grid(s
 import os
 import time
 import warnings
+from collections import OrderedDict
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
@@ -26,6 +27,7 @@ from aqa_lib.study.record import COLUMNS, flat, row
 from aqa_lib.study.workers import end_with_parent
 
 WAIT = 1.0  # seconds between looks at runs that another process is training
+LOADED, ROOM = OrderedDict(), 2**29  # data sets that this process has read, and bytes that they may take
 
 
 def grid(together=(), **settings):
@@ -53,12 +55,13 @@ class Study:
 
     def spec(self, method, data, split, run, root=None):
         """What a run is: its method, data set, split and all settings, resolved. The ledger's key."""
+        return self.specs(method, data, split, [run], root)[0]
+
+    def specs(self, method, data, split, runs, root=None):
+        """The same of several runs of one method on one data set, whose files are looked at once."""
         options = {k: v for k, v in data.items() if k != "name"}
-        known = data_sets.resolve(data["name"], options)
-        mark = data_sets.fingerprint(data["name"], root, known.get("features"))
-        known |= {"fingerprint": mark} if mark else {}
-        return {"method": method, "data": {"name": data["name"], **known}, "split": split,
-                "settings": methods.get(method).resolve(run)}  # fmt: skip
+        known, resolve = identity(data["name"], root, options), methods.get(method).resolve
+        return [{"method": method, "data": known, "split": split, "settings": resolve(run)} for run in runs]
 
     def train(self, method, data, split="official", runs=({},), *, root=None, device=None, at_once=None,
               weights=False, workers=1, retry=False):  # fmt: skip
@@ -72,10 +75,10 @@ class Study:
         data = {"name": data} if isinstance(data, str) else dict(data or {})
         if "name" not in data or isinstance(runs, dict):
             raise UserError("Study.train takes data={'name': 'surrogate', ...} and a list of runs: [{'seed': 0}, ...]")
-        root = None if root is None else str(study_root() / root)  # an absolute one stays as it is
+        root = located(root)
         splits.get(split)
         check_device(device)
-        asked = [self.spec(method, data, split, run, root) for run in runs]
+        asked = self.specs(method, data, split, runs, root)
         order = [run_id(spec) for spec in asked]
         specs = dict(zip(order, asked, strict=True))
         self.ledger.check_writable()
@@ -105,7 +108,7 @@ class Study:
 
         device = device or default_device()
         options = {k: v for k, v in data.items() if k != "name"}
-        dataset = data_sets.load(data["name"], root, **options)
+        dataset = loaded(data["name"], root, **options)
         record = describe(device)
 
         def keep(place, result):
@@ -153,6 +156,33 @@ class Study:
     def read(self, id):
         """A complete run's record: metrics, curve, predictions."""
         return self.ledger.read(id)
+
+
+def located(root):
+    """The folder of a data set; a relative one is one from the study's folder, an absolute one stays as it is."""
+    return None if root is None else str(study_root() / root)
+
+
+def identity(name, root, options):
+    """What a data set is: its name, all its options, and for files their fingerprint."""
+    known = data_sets.resolve(name, options)
+    mark = data_sets.fingerprint(name, root, known.get("features"))
+    return {"name": name, **known} | ({"fingerprint": mark} if mark else {})
+
+
+def loaded(name, root=None, **options):
+    """data.load, remembered in this process as long as the set's options and files stay the same.
+
+    A comparison asks for the same set once a method, and some are read from text for minutes.
+    """
+    root = located(root)
+    key = root, run_id(identity(name, root, options))
+    if key not in LOADED:
+        LOADED[key] = data_sets.load(name, root, **options)
+    LOADED.move_to_end(key)
+    while len(LOADED) > 1 and sum(d.features.nbytes for d in LOADED.values() if d.features is not None) > ROOM:
+        LOADED.popitem(last=False)
+    return LOADED[key]
 
 
 def work(name, method, data, split, runs, root, options):

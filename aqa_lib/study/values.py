@@ -2,13 +2,15 @@
 
 Types and names are checked without importing a library (plan.py); this imports torch, so it is asked only of
 notebooks that are to run. It reads the names that the study's notebooks share: data, options, size, root, split,
-method, settings, and every parameter that is called like a setting of the method.
+method, settings, and every parameter that is called like a setting of the method. Notebooks with `blocks` are
+looked at by blocks.py.
 """
 
 from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError
+from aqa_lib.study import blocks
 from aqa_lib.study.paths import root as study_root
 
 
@@ -18,7 +20,10 @@ def check_values(job):
     if "study" not in given:
         return
     try:
-        check_runs(given, check_data(given))
+        if "blocks" in given:
+            blocks.check(given)
+        else:
+            check_runs(given, check_data(given))
     except UserError as error:
         raise UserError(f"{job.name}: {error}") from None
 

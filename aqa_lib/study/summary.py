@@ -1,0 +1,136 @@
+"""The table of a comparison (blocks.py), beside what was published, and what it says in words.
+
+    result = summary(found, "AA", figures_published("ablation", "mtl_aqa"))
+    told(result, "AA+MSFR", "AA")
+
+The first block is the one that published numbers stand beside: the protocol of the papers.
+"""
+
+import numpy as np
+import pandas as pd
+
+from aqa_lib.data import published
+from aqa_lib.errors import choose
+from aqa_lib.study.blocks import KEYS
+from aqa_lib.study.tables import compare, number
+
+NAMES = {"mtl_aqa": "MTL-AQA", "rhythmic_gymnastics": "Rhythmic Gymnastics", "jigsaws": "JIGSAWS"}
+TABLES = {  # question -> data set -> table of the paper
+    "methods": {"mtl_aqa": "I", "rhythmic_gymnastics": "II", "jigsaws": "III"},
+    "ablation": {"mtl_aqa": "IV", "rhythmic_gymnastics": "V"},
+    "masking": {"mtl_aqa": "VI"},
+    "modalities": {"mtl_aqa": "VII"},
+    "alignment": {"mtl_aqa": "VIII"},
+    "mechanisms": {"mtl_aqa": "IX"},
+}
+PRACTICE = {  # which evaluation published tables report
+    "mtl_aqa": "on MTL-AQA most report the evaluation that is best on the test videos; S4AQA's paper does not say",
+    "rhythmic_gymnastics": "ACTION-NET prints every evaluation and states no rule; S4AQA's paper does not say",
+    "jigsaws": "on JIGSAWS USDL reports the mean of the last ten evaluations, DAE that of the ten consecutive ones "
+    "that are best on the test trials; S4AQA's paper does not say",
+}
+COUNTS = ("parts", "undefined", "failed")
+
+
+def differences(found, pairs):
+    """Rows of differences: pairs {name: (variant, other)}, the numbers of the one less those of the other."""
+    index = ["block", "fraction", "draw", "seed"]
+    values = [c for c in found if c not in (*index, "variant", *COUNTS)]
+    tables = []
+    for name, (one, other) in pairs.items():
+        a, b = (found[found["variant"] == v].set_index(index) for v in (one, other))
+        counts = a[["parts"]].join(a[["undefined", "failed"]] + b[["undefined", "failed"]])
+        tables.append((a[values] - b[values]).join(counts).assign(variant=name).reset_index())
+    return pd.concat(tables, ignore_index=True)
+
+
+def figures_published(question, data):
+    """{(variant, fraction): {part or "": number}} of the paper's table on this question and data set, or {}."""
+    table = TABLES[choose("question", question, TABLES)].get(data)
+    if table is None:
+        return {}
+    found = {}
+    for row in published.s4aqa(table, NAMES[data]).itertuples():
+        part = "" if row.action in ("all", "Avg") else plain(row.action)
+        found.setdefault((row.method, row.label_fraction), {})[part] = row.spearman
+    return found
+
+
+def plain(word):
+    """Needle_Passing as the paper's Needle Passing, in small letters."""
+    return str(word).replace("_", " ").lower()
+
+
+def summary(found, baseline, beside=None, rule="last"):
+    """A row a (block, fraction, variant): n, mean, sd, interval, the difference from `baseline` with its interval
+    and Holm-corrected p, `published` in the first block where there is such a number, and the mean of each part.
+
+    beside: what `figures_published` gives. Differences are paired draw by draw; p is corrected within each block and
+    fraction.
+    """
+    groups = [c for c in found if c not in ("block", *KEYS, "spearman", *COUNTS)]
+    first, beside, tables = found["block"].iloc[0], beside or {}, []
+    for (block, fraction), rows in found.groupby(["block", "fraction"], sort=False):
+        table = compare(rows, "variant", baseline)
+        theirs = {v: beside.get((v, fraction), {}) if block == first else {} for v in table.index}
+        table["published"] = [theirs[v].get("", np.nan) for v in table.index]
+        for group in groups:
+            table[group] = rows.groupby("variant", sort=False)[group].mean()
+            table[f"{group}, published"] = [theirs[v].get(plain(group), np.nan) for v in table.index]
+        table["undefined"] = rows.groupby("variant")["undefined"].sum()
+        table["failed"] = rows.groupby("variant")["failed"].sum()
+        table.insert(0, "rule", rule)
+        tables.append(table.reset_index().assign(block=block, fraction=fraction))
+    table = pd.concat(tables, ignore_index=True)
+    spare = [c for c in table if c == "published" or c.endswith(", published")]
+    table = table.drop(columns=[c for c in spare if table[c].isna().all()])
+    table = table.drop(columns=[c for c in ("undefined", "failed") if not table[c].any()])
+    return table[["block", "fraction", "variant", *table.columns.drop(["block", "fraction", "variant"])]]
+
+
+def practice(data, rule):
+    """A sentence on the rule by which a table counts, and that of published tables on the data set."""
+    counts = {"last": "each run counts at its last evaluation"}.get(rule, f"each run counts by the rule {rule}")
+    return f"{counts[0].upper()}{counts[1:]}" + (f"; {PRACTICE[data]}." if data in PRACTICE else ".")
+
+
+def told(table, variant, baseline):
+    """In which blocks and at which shares of labels a variant beats the table's baseline, is worse, or neither."""
+    cells = {}
+    for _, row in table[table["variant"] == variant].iterrows():
+        where, (said, numbers) = f"{row['block']}, {row['fraction']:.0%} of labels", verdict(row)
+        cells.setdefault(said, []).append(f"{where}: {numbers}")
+    return ", and ".join(f"{variant} {said} {baseline} ({'; '.join(found)})" for said, found in cells.items())
+
+
+def verdict(row):
+    """(words, numbers) of a row's difference from the baseline: its interval is above zero, below, or holds it."""
+    difference, low, high = (row[f"difference{side}"] for side in ("", " low", " high"))
+    numbers = [number(v, sign=True) for v in (difference, low, high)]
+    if np.isnan(difference):
+        return "cannot be compared with", "no draw has a number for both"
+    if np.isnan(low):
+        return "cannot be told from", f"{numbers[0]}, one pair"
+    words = "beats" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
+    return words, "{} [{}, {}]".format(*numbers)
+
+
+def standing(table, baseline, level=0.05):
+    """A sentence for each block and fraction: who is best, where the baseline stands, who differs from it.
+
+    Who differs is said by Holm's p below `level`. Variants without a number are not in the order.
+    """
+    sentences = []
+    for (block, fraction), rows in table.dropna(subset="mean").groupby(["block", "fraction"], sort=False):
+        order = rows.sort_values("mean", ascending=False).set_index("variant")
+        if baseline not in order.index:
+            sentences.append(f"{block}, {fraction:.0%} of labels: {baseline} has no complete run.")
+            continue
+        sure = order[order["p (Holm)"] < level]
+        above, below = (list(sure.index[side]) for side in (sure["difference"] > 0, sure["difference"] < 0))
+        text = f"{block}, {fraction:.0%} of labels: {order.index[0]} is first with {number(order['mean'].iloc[0])}"
+        text += f", {baseline} has place {order.index.get_loc(baseline) + 1} of {len(order)} with "
+        text += f"{number(order['mean'][baseline])}; "
+        text += f"better than it: {', '.join(above) or 'none'}; worse: {', '.join(below) or 'none'} (p < {level:g})."
+        sentences.append(text)
+    return " ".join(sentences)
