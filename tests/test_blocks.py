@@ -419,7 +419,8 @@ def test_a_missing_root_is_said_before_anything_runs(house):
 
 def test_configs_ask_for_the_same_runs(repository):
     """What 30 to 35 and 37 share is trained once: steps, learning rate, draws and settings agree."""
-    for path in sorted((repository / "configs").glob("*.yaml")):
+    for name in ("study", "mtl_aqa", "rhythmic_gymnastics", "jigsaws"):
+        path = repository / "configs" / f"{name}.yaml"
         jobs = [job.parameters for job in read_plan(path)[1] if "blocks" in job.parameters]
         weights = {"lambda1": 40.0, "lambda2": 0.1}
         shared = [[p[k] for k in ("data", "options", "draws", "steps", "lr", "rule")] for p in jobs]

@@ -80,3 +80,17 @@ def test_encodings_and_recovery_errors_are_those_of_the_restored_run():
                 hidden[t] = 0
                 recovered = model.decoder(model.encoder(torch.from_numpy(hidden)[None, None, :, None])[:, 0])[0, 0]
                 assert errors[i, t] == pytest.approx(np.abs(recovered.numpy() - video[t]).mean(), rel=1e-4)
+
+
+def test_weights_that_were_not_kept_are_trained_for_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("AQA_ROOT", str(tmp_path))
+    world, run = {"name": "surrogate", "n_train": 40, "n_test": 10, "T": 4, "D": 16}, {**SMALL, "seed": 1}
+    study = Study("try")
+    (bare,) = study.train("s4aqa", world, runs=[run])["id"]
+    assert not study.ledger.has_weights(bare)
+    before = study.read(bare).predictions
+    (kept,) = study.train("s4aqa", world, runs=[run], weights=True)["id"]
+    assert kept == bare and study.ledger.has_weights(kept) and study.read(kept).predictions.equals(before)
+    written = (study.ledger.path(kept) / "metrics.json").stat().st_mtime_ns
+    study.train("s4aqa", world, runs=[run], weights=True)
+    assert (study.ledger.path(kept) / "metrics.json").stat().st_mtime_ns == written

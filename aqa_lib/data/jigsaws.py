@@ -15,6 +15,7 @@ left out, with a warning, and listed in meta["skipped"].
 import json
 import warnings
 from collections import Counter
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -74,13 +75,14 @@ def load(root, **options):
     columns = np.concatenate([np.arange(19) + 19 * m for m in MEMBERS[o["nodes"]]])
     for task in _tasks(o):
         for trial, path, meta in _trials(root, task):
-            x = matrix(path, columns=76) if path.is_file() else np.zeros((0, 76))
-            if len(x) == 0:
-                skipped.append([trial, "its kinematics are " + ("empty" if path.is_file() else "missing")])
+            there = path.is_file()
+            how = (tuple(columns), o["kind"], o["segments"], o["coefficients"])
+            frames, x = _recording(path, path.stat().st_mtime_ns, *how) if there else (0, None)
+            if frames == 0:
+                skipped.append([trial, "its kinematics are " + ("empty" if there else "missing")])
                 continue
-            where = (o["kind"], o["segments"], o["coefficients"], str(path))
-            features.append(kinematics.segment_features(x[:, columns], *where))
-            rows.append(meta | {"frames": len(x), "seconds": len(x) / RATE})
+            features.append(x)
+            rows.append(meta | {"frames": frames, "seconds": frames / RATE})
     if skipped:
         warnings.warn(f"jigsaws leaves out {len(skipped)} trials: {_sentence(skipped)}", stacklevel=2)
     if not rows:
@@ -106,6 +108,17 @@ def load(root, **options):
         groups=table["surgeon"],
         meta=meta,
     )
+
+
+@lru_cache(maxsize=1024)  # every fold of a comparison reads the same files
+def _recording(path, changed, columns, kind, segments, coefficients):
+    """(frames, segment features) of one file of kinematics; `changed`, its time stamp, tells a new content."""
+    x = matrix(path, columns=76)
+    if len(x) == 0:
+        return 0, None
+    features = kinematics.segment_features(x[:, list(columns)], kind, segments, coefficients, str(path))
+    features.setflags(write=False)
+    return len(x), features
 
 
 def mirrored(data):

@@ -12,7 +12,7 @@ from aqa_lib.models.layers import Model
 
 
 class S4AQA(Model):
-    """Encoder, regressor, decoder and discriminator of K runs; with two kinds of features an encoder and a decoder each.
+    """Encoder, regressor, decoder, discriminator of K runs; two kinds of features have an encoder and a decoder each.
 
     inputs: D, or [D of the first kind, D of the second]. all_segments: the decoder returns T segments, not one.
     """

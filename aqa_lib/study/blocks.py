@@ -74,6 +74,12 @@ def no_video(data, how="stratified"):
     return {NO_VIDEO + name: (NO_VIDEO + name, {"how": how}) for name in names}
 
 
+def guesses(data, blocks, how="stratified", root=None):
+    """The guesses without video of a comparison's data set, as variants."""
+    dataset, _ = first_part(data, next(iter(blocks.values())), root)
+    return no_video(dataset, how)
+
+
 def suitable(names, data, shared):
     """([name], {name: why not}): the methods that can be trained on a data set, and the others."""
     fit, unfit = [], {}

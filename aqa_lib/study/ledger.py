@@ -169,6 +169,10 @@ class Ledger:
         """absent, running, stale (its claimant died: as good as absent), complete or failed."""
         return self.look(id)[0]
 
+    def has_weights(self, id):
+        """Whether a run kept its weights."""
+        return (self.path(id) / "weights.safetensors").is_file()
+
     # ---- claiming
 
     def claim(self, spec, retry=False):

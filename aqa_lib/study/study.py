@@ -68,7 +68,8 @@ class Study:
         """A row a run, in the order of `runs`: id, state, settings, metrics, reason.
 
         A run that is complete is read; one that another process is training is waited for; the others are
-        trained here, each written the moment it ends. A run that failed is trained again only with `retry`.
+        trained here, each written the moment it ends. A run that failed is trained again only with `retry`, a complete
+        one only where its `weights` are asked for and were not kept.
         A relative `root` is one from the study's folder.
         `workers` processes share the stacks (on a CPU: one a core, since each uses one thread).
         """
@@ -82,6 +83,9 @@ class Study:
         order = [run_id(spec) for spec in asked]
         specs = dict(zip(order, asked, strict=True))
         self.ledger.check_writable()
+        if weights and methods.get(method).gradient:  # what an earlier call trained without keeping them
+            bare = [id for id in specs if self.ledger.state(id) == "complete" and not self.ledger.has_weights(id)]
+            self.ledger.delete(bare)
         while True:
             open_ids = [id for id in specs if not self._ended(id, retry)]
             if not open_ids:
