@@ -76,3 +76,37 @@ def dots(table, reference, axis, title="", surrogate=True):
     legend = {"orientation": "h", "y": -75 / (46 * len(rows)), "yanchor": "top"}
     figure.update_layout(height=height, legend=legend, margin={"b": 105})
     return style(figure, title, surrogate)
+
+
+def phases(table, x, y, panel, title="", surrogate=True):
+    """A heat map for each value of `panel`: mean differences over two axes; those whose interval holds zero are grey.
+
+    Columns x, y, panel, mean, low, high.
+    """
+    values, columns, rows = (list(dict.fromkeys(table[name])) for name in (panel, x, y))
+    figure = make_subplots(cols=len(values), subplot_titles=[f"{panel} {v:g}" for v in values], shared_yaxes=True)
+    most = table["mean"].abs().max()
+    for i, value in enumerate(values):
+        part = table[table[panel] == value].set_index([y, x]).reindex([(r, c) for r in rows for c in columns])
+        told = (part["low"] > 0) | (part["high"] < 0)
+        numbers = part.apply(lambda cell: f"{cell['mean']:+.3f}<br>[{cell['low']:+.3f}, {cell['high']:+.3f}]", axis=1)
+        shape = len(rows), len(columns)
+        figure.add_heatmap(
+            z=part["mean"].where(told, 0.0).to_numpy().reshape(shape),
+            x=[f"{c:.0%}" for c in columns],
+            y=rows,
+            text=numbers.to_numpy().reshape(shape),
+            texttemplate="%{text}",
+            hoverinfo="skip",
+            zmin=-most,
+            zmax=most,
+            colorscale=[[0, "#d55e00"], [0.5, "#e8e9ec"], [1, "#0072b2"]],
+            colorbar={"title": "difference"},
+            showscale=i == 0,
+            row=1,
+            col=i + 1,
+        )
+    figure.update_xaxes(title=x, type="category")
+    figure.update_yaxes(autorange="reversed")
+    figure.update_layout(height=200 + 75 * len(rows), margin={"t": 95})
+    return style(figure, title, surrogate)

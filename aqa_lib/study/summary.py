@@ -81,7 +81,7 @@ def summary(found, baseline, beside=None, rule="last"):
         table["failed"] = rows.groupby("variant")["failed"].sum()
         table.insert(0, "rule", rule)
         tables.append(table.reset_index().assign(block=block, fraction=fraction))
-    table = pd.concat(tables, ignore_index=True)
+    table = pd.concat(tables, ignore_index=True).round(6)  # the spread of equal numbers is 0, not 1e-17
     spare = [c for c in table if c == "published" or c.endswith(", published")]
     table = table.drop(columns=[c for c in spare if table[c].isna().all()])
     table = table.drop(columns=[c for c in ("undefined", "failed") if not table[c].any()])
@@ -128,7 +128,8 @@ def standing(table, baseline, level=0.05):
             continue
         sure = order[order["p (Holm)"] < level]
         above, below = (list(sure.index[side]) for side in (sure["difference"] > 0, sure["difference"] < 0))
-        text = f"{block}, {fraction:.0%} of labels: {order.index[0]} is first with {number(order['mean'].iloc[0])}"
+        text = f"With {fraction:.0%} of the labels ({block}) {order.index[0]} is first with "
+        text += f"{number(order['mean'].iloc[0])}"
         text += f", {baseline} has place {order.index.get_loc(baseline) + 1} of {len(order)} with "
         text += f"{number(order['mean'][baseline])}; "
         text += f"better than it: {', '.join(above) or 'none'}; worse: {', '.join(below) or 'none'} (p < {level:g})."
