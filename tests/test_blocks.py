@@ -270,10 +270,12 @@ def test_p_is_corrected_within_each_block():
 def test_the_words_follow_from_the_numbers():
     table = summary(pd.concat([found_of(), runs_of("AA", A, "leak-free"), runs_of("S4AQA", C, "leak-free")]), "AA")
     words = told(table, "S4AQA", "AA")
-    assert words.startswith("S4AQA beats AA (official, 10% of labels: +.103 [")
+    assert words.startswith("S4AQA leads AA (official, 10% of labels: +.103 [") and "but p = .062 after Holm" in words
+    row = table[(table["variant"] == "S4AQA") & (table["block"] == "official")].iloc[0]
+    assert verdict(row, level=0.1)[0] == "beats"
     assert ", and S4AQA cannot be told from AA (leak-free, 10% of labels: +.003 [-" in words
     back = summary(found_of(), "S4AQA")
-    assert told(back, "AA", "S4AQA").startswith("AA is worse than S4AQA (official, 10% of labels: -.103 [")
+    assert told(back, "AA", "S4AQA").startswith("AA trails S4AQA (official, 10% of labels: -.103 [")
     one = summary(pd.concat([runs_of("AA", [0.5]), runs_of("S4AQA", [0.6])]), "AA").iloc[1]
     assert verdict(one) == ("cannot be told from", "+.100, one pair")
     none = summary(pd.concat([runs_of("AA", [0.5]), runs_of("S4AQA", [np.nan])]), "AA").iloc[1]
@@ -284,7 +286,18 @@ def test_the_standing_names_who_differs():
     text = standing(summary(found_of(), "AA"), "AA", level=0.1)
     assert "S4AQA is first with .628, AA has place 3 of 3 with .525" in text
     assert "better than it: S4AQA, AA+MSFR; worse: none (p < 0.1)" in text
-    assert "better than it: none" in standing(summary(found_of(), "AA"), "AA", level=0.01)
+    strict = standing(summary(found_of(), "AA"), "AA", level=0.01)
+    assert "better than it: none" in strict and "6 draws cannot show any of 2 differences at that level" in strict
+    assert "cannot show" not in text and "without video" not in text
+    guess = pd.concat([found_of(), runs_of("no video: difficulty", [0.61 - 0.001 * i for i in range(6)])])
+    assert "the best guess without video (difficulty) lies above it with .6" in standing(summary(guess, "AA"), "AA")
+
+
+def test_every_difference_stands_beside_that_from_a_second_variant():
+    table = summary(found_of(), "AA", also="S4AQA").set_index("variant")
+    direct = summary(found_of(), "S4AQA").set_index("variant")
+    assert table["less S4AQA"].equals(direct["difference"].rename("less S4AQA"))
+    assert table["p (Holm), less S4AQA"].equals(direct["p (Holm)"].rename("p (Holm), less S4AQA"))
 
 
 def test_differences_pair_runs():

@@ -190,3 +190,20 @@ def test_a_data_set_of_ones_own(easy, tmp_path):
     for root, words in ((None, "needs root"), (tmp_path / "none.safetensors", "none.safetensors")):
         with pytest.raises(UserError, match=words):
             data_sets.fingerprint("file", root)
+
+
+@pytest.mark.parametrize("modality", ["rgb+flow", "turned"])
+def test_ridge_sees_what_it_is_given(modality, easy):
+    """Side by side it is ridge on the longer features; turned it is ridge on four times as many videos."""
+    split, run = official(easy), {"fraction": 0.4, "modality": modality}
+    (result,) = train("ridge", easy, split, [run])
+    labelled = Labels(easy, split, methods.get("ridge").resolve(run)).train
+    views = [easy.features] + [easy.view(v) for v in methods.get("ridge").views(run)]
+    if modality == "turned":
+        x, y = np.concatenate([v[labelled] for v in views]), np.tile(easy.scores[labelled], 4)
+        test = easy.features[split.test]
+    else:
+        x, y = np.concatenate([v[labelled] for v in views], 2), easy.scores[labelled]
+        test = np.concatenate([v[split.test] for v in views], 2)
+    expected = methods.get("ridge").fit(x, y, {})(test)
+    assert np.allclose(result.predictions["step_0"], expected, rtol=1e-5)

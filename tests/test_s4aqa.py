@@ -123,10 +123,11 @@ def test_two_modalities_have_an_encoder_and_a_decoder_each(data):
 
 
 def test_vanilla_pretraining_has_two_phases(data):
-    run = {**RUN, "pretrain": 0.5, "align": False}
+    run = {**RUN, "pretrain": 0.5}  # alignment is on by default, and has no part in either phase
     first, second = (gradients(make_stack("s4aqa", data, [run]), step=step) for step in (4, 5))
     assert first["regressor"] == 0 < first["decoder"] and first["encoder"] > 0
     assert second["decoder"] == 0 < second["regressor"] and second["encoder"] > 0
+    assert first["discriminator"] == 0 == second["discriminator"]
 
 
 def test_the_ramp_is_that_of_dann(data):

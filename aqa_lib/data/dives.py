@@ -113,14 +113,15 @@ def observe(rng, execution, dive, nuisance, size, strength, fast, view="rgb"):
     Other views are other observations of the same dive. "flow": another network, so a layer and a map of its own;
     what stays through a video (venue, body, camera) is half as strong, since it does not move. "still": the same
     network on one frame of each segment, in which execution is half as visible. "rot90" ...: the same network on
-    turned frames, so half of its layer is another one. Each has noise of its own. Plain assumptions, not fitted.
+    turned frames, so half of its layer is another one. Flow and stills have noise of their own, turned frames that of
+    the frames themselves. Plain assumptions, not fitted; what a second view tells that the first does not is theirs.
     """
     nuisance = nuisance * (0.5 if view == "flow" else 1)
     strength = strength * (0.5 if view == "still" else 1)
 
     def normal(part, *shape):
-        own = part == "speckle" or (view == "flow" and part in ("layer", "map", "offset", "gain"))
-        part = f"{part} of {view}" if own and view != "rgb" else part
+        own = {"flow": ("layer", "map", "offset", "gain", "speckle"), "still": ("speckle",)}.get(view, ())
+        part = f"{part} of {view}" if part in own else part
         return rng(part).standard_normal(shape, dtype=np.float32)
 
     n, t = execution.shape

@@ -60,7 +60,7 @@ class Method:
     A method with gradients defines build(runs, data), the network of K runs; losses(model, batch), a dict of [K]
     tensors of which "loss" is minimised; predict(model, x [1,1,T,N,D], **views), scores [K,N]. It may keep tensors
     [K, ...] in `stack.memory` and change them in `before` and `after` a step. A closed-form method defines
-    fit(x [N,T,D], y [N] with NaN where there is no label, settings) -> a function of x.
+    fit(x [N,T,D], y [N] with NaN where there is no label, settings, **views) -> a function of (x, **views).
     """
 
     SETTINGS: dict = {}

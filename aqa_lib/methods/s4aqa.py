@@ -15,11 +15,13 @@ labelled; gradient reversal coefficient 1; 32 + 32 videos a step.
 The paper's variants are settings. AA: recover = align = False; AA+RDA: align alone; AA+MSFR: recover alone. Masks of
 2 or 3 segments. `alignment`: by MMD instead (bandwidths chosen here, see losses.mmd). `recover_labelled`: recovery on
 labelled videos too (here: the mean of both losses). `pretrain`: "vanilla SSL", that share of the steps minimises the
-recovery loss alone and the rest the regression alone, in one optimiser. `pretext` "still": all segment features are
-predicted from those of still frames (mean absolute error). `modality` "rgb+flow": an encoder and a decoder each, the
-encodings side by side, L_rcvr the mean of both. Not in the paper: `ramp` (the schedule of DANN for the reversal),
-`balance` (each auxiliary loss divided by the norm of its gradient at the encoder's weights and multiplied by that of
-the regression, norms averaged over about ten steps) and `watch` (records those norms).
+recovery loss alone and the rest the regression alone, in one optimiser and without alignment. `pretext` "still": all
+segment features are predicted from those of still frames (mean absolute error). `modality` "rgb+flow": an encoder and
+a decoder each, the encodings side by side, L_rcvr the mean of both.
+
+Not in the paper: `ramp` (the schedule of DANN for the reversal), `balance` (each auxiliary loss divided by the norm of
+its gradient at the encoder's weights and multiplied by that of the regression, norms averaged over about ten steps)
+and `watch` (records those norms).
 """
 
 import torch
@@ -110,7 +112,10 @@ class SemiSupervised(Method):
         if any(s["pretrain"] for s in batch.runs):
             first = batch.progress() < batch.weight("pretrain")
             weights["regression"] = (~first).to(batch.y.dtype)
-            weights["recovery"] = weights["recovery"] * (first | (batch.weight("pretrain") == 0))
+            joint = batch.weight("pretrain") == 0
+            weights["recovery"] = weights["recovery"] * (first | joint)
+            if "alignment" in weights:
+                weights["alignment"] = weights["alignment"] * joint
         norms = {}
         if batch.runs[0]["balance"] or batch.runs[0]["watch"]:
             norms = gradient_norms(terms, [p for e in model.encoders for p in e.parameters()])

@@ -51,7 +51,9 @@ def by_name(names, shared):
         own = {key for key in OPTIMISER if key in method.SETTINGS}
         keeps = OPTIMISER if own & {"lr", "optimiser"} else own
         known = {*method.settings(), *(["epochs"] if method.gradient else [])}.difference(keeps)
-        variants[method.title] = name, {k: v for k, v in shared.items() if k in known} | dict(shared.get(name, {}))
+        small = {k: v for k, v in shared.get(name, {}).items() if k in method.small}
+        title = method.title + "".join(f", {k} {v}" for k, v in small.items())
+        variants[title] = name, {k: v for k, v in shared.items() if k in known} | dict(shared.get(name, {}))
     return variants
 
 
@@ -63,7 +65,12 @@ def contestants(data, block, names, shared, root=None):
     dataset, _ = first_part(data, block, root)
     fit, unfit = (names, {}) if names else suitable(methods.names(), dataset, shared)
     variants = no_video(dataset, shared.get("how", "stratified"))
-    variants |= by_name([*(name for name in fit if name != "s4aqa"), "s4aqa"], shared)
+    variants |= by_name([name for name in fit if name != "s4aqa"], shared)
+    if "rankup" in fit:
+        variants["RankUp + its RDA"] = ("rankup", {**variants["RankUp"][1], "align_ranks": True})
+    if {"s4l", "ridge"} <= set(fit):  # what S4L is given, without its network
+        variants["ridge, turned views"] = ("ridge", {**variants["ridge"][1], "modality": "turned"})
+    variants |= by_name(["s4aqa"], shared)
     variants["AA"] = ("s4aqa", {**variants["S4AQA"][1], "recover": False, "align": False})
     return variants, unfit
 
@@ -87,15 +94,19 @@ def suitable(names, data, shared):
         method = methods.get(name)
         ((_, settings),) = by_name([name], shared).values()
         try:
-            settings = method.resolve(without_epochs(settings))
-            method.check(settings, data)
-            method.targets(data)
-            for view in method.views(settings):
-                data.view(view)
+            fits(method, method.resolve(without_epochs(settings)), data)
             fit.append(name)
         except UserError as error:
             unfit[name] = str(error)
     return fit, unfit
+
+
+def fits(method, settings, data):
+    """A UserError where a method cannot be trained on a data set: segments, attributes, words or views are missing."""
+    method.check(settings, data)
+    method.targets(data)
+    for view in method.views(settings):
+        data.view(view)
 
 
 def without_epochs(settings):
@@ -235,7 +246,7 @@ def check(given):
     data_sets.reader(given["data"])
     names = [n for n in given.get("methods", []) if choose("method", n, methods.names())]
     shared = {k: v for k, v in given.items() if k in ("steps", "lr")} | (given.get("settings") or {})
-    wanted = by_name([*names, "s4aqa"], shared)
+    wanted = by_name(dict.fromkeys([*names, "s4aqa"]), shared)
     choose("rule", given.get("rule", "last"), RULES)
     if not given["blocks"] or not all(isinstance(block, dict) for block in given["blocks"].values()):
         raise UserError("blocks takes a mapping such as {official: {split: official}, leak-free: {split: leak_free}}")
@@ -245,6 +256,8 @@ def check(given):
         except UserError as error:
             raise UserError(f"block {name!r}: {error}, or leave the block out") from None
         for method, settings in wanted.values():
-            methods.get(method).resolve(without_epochs(settings))
+            method, settings = methods.get(method), methods.get(method).resolve(without_epochs(settings))
+            if dataset.features is not None:
+                fits(method, settings, dataset)
         for fraction in block.get("fractions") or given.get("fractions", [0.1]):
             splits.label_draw(dataset, fraction, 0, "stratified", split)

@@ -11,7 +11,7 @@ import pandas as pd
 
 from aqa_lib.data import published
 from aqa_lib.errors import choose
-from aqa_lib.study.blocks import KEYS
+from aqa_lib.study.blocks import KEYS, NO_VIDEO
 from aqa_lib.study.tables import compare, number
 
 NAMES = {"mtl_aqa": "MTL-AQA", "rhythmic_gymnastics": "Rhythmic Gymnastics", "jigsaws": "JIGSAWS"}
@@ -61,17 +61,23 @@ def plain(word):
     return str(word).replace("_", " ").lower()
 
 
-def summary(found, baseline, beside=None, rule="last"):
+def summary(found, baseline, beside=None, rule="last", also=None):
     """A row a (block, fraction, variant): n, mean, sd, interval, the difference from `baseline` with its interval
     and Holm-corrected p, `published` in the first block where there is such a number, and the mean of each part.
 
-    beside: what `figures_published` gives. Differences are paired draw by draw; p is corrected within each block and
+    beside: what `figures_published` gives. also: a second variant, usually S4AQA, from which every other's difference
+    stands in columns of its own. Differences are paired draw by draw; p is corrected within each block and
     fraction.
     """
     groups = [c for c in found if c not in ("block", *KEYS, "spearman", *COUNTS)]
     first, beside, tables = found["block"].iloc[0], beside or {}, []
     for (block, fraction), rows in found.groupby(["block", "fraction"], sort=False):
         table = compare(rows, "variant", baseline)
+        if also is not None and also != baseline:
+            second = compare(rows, "variant", also)
+            for column, name in (("difference", "less"), ("difference low", "low, less"),
+                                 ("difference high", "high, less"), ("p (Holm)", "p (Holm), less")):  # fmt: skip
+                table[f"{name} {also}"] = second[column]
         theirs = {v: beside.get((v, fraction), {}) if block == first else {} for v in table.index}
         table["published"] = [theirs[v].get("", np.nan) for v in table.index]
         for group in groups:
@@ -103,16 +109,24 @@ def told(table, variant, baseline):
     return ", and ".join(f"{variant} {said} {baseline} ({'; '.join(found)})" for said, found in cells.items())
 
 
-def verdict(row):
-    """(words, numbers) of a row's difference from the baseline: its interval is above zero, below, or holds it."""
+def verdict(row, level=0.05):
+    """(words, numbers) of a row's difference from the baseline.
+
+    It beats or is worse where the interval lies beside zero and Holm's p below `level`, leads or trails where the
+    interval alone does, and cannot be told from it where the interval holds zero.
+    """
     difference, low, high = (row[f"difference{side}"] for side in ("", " low", " high"))
     numbers = [number(v, sign=True) for v in (difference, low, high)]
     if np.isnan(difference):
         return "cannot be compared with", "no draw has a number for both"
     if np.isnan(low):
         return "cannot be told from", f"{numbers[0]}, one pair"
-    words = "beats" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
-    return words, "{} [{}, {}]".format(*numbers)
+    numbers = "{} [{}, {}]".format(*numbers)
+    if low <= 0 <= high:
+        return "cannot be told from", numbers
+    if row["p (Holm)"] < level:
+        return ("beats" if low > 0 else "is worse than"), numbers
+    return ("leads" if low > 0 else "trails"), f"{numbers}, but p = {number(row['p (Holm)'])} after Holm"
 
 
 def standing(table, baseline, level=0.05):
@@ -124,7 +138,7 @@ def standing(table, baseline, level=0.05):
     for (block, fraction), rows in table.dropna(subset="mean").groupby(["block", "fraction"], sort=False):
         order = rows.sort_values("mean", ascending=False).set_index("variant")
         if baseline not in order.index:
-            sentences.append(f"{block}, {fraction:.0%} of labels: {baseline} has no complete run.")
+            sentences.append(f"With {fraction:.0%} of the labels ({block}) {baseline} has no complete run.")
             continue
         sure = order[order["p (Holm)"] < level]
         above, below = (list(sure.index[side]) for side in (sure["difference"] > 0, sure["difference"] < 0))
@@ -132,6 +146,14 @@ def standing(table, baseline, level=0.05):
         text += f"{number(order['mean'].iloc[0])}"
         text += f", {baseline} has place {order.index.get_loc(baseline) + 1} of {len(order)} with "
         text += f"{number(order['mean'][baseline])}; "
-        text += f"better than it: {', '.join(above) or 'none'}; worse: {', '.join(below) or 'none'} (p < {level:g})."
-        sentences.append(text)
+        text += f"better than it: {', '.join(above) or 'none'}; worse: {', '.join(below) or 'none'} (p < {level:g})"
+        guesses = order[[str(v).startswith(NO_VIDEO) for v in order.index]]
+        if len(guesses):
+            side = "above" if guesses["mean"].iloc[0] > order["mean"][baseline] else "below"
+            text += f"; the best guess without video ({guesses.index[0].removeprefix(NO_VIDEO)}) lies {side} it with "
+            text += number(guesses["mean"].iloc[0])
+        tests, draws = rows["p (Holm)"].notna().sum(), int(rows["n"].max())
+        if tests * 2.0 ** (1 - draws) >= level:  # the least p of a signed-rank test, times the number of tests
+            text += f"; {draws} draws cannot show any of {tests} differences at that level"
+        sentences.append(f"{text}.")
     return " ".join(sentences)

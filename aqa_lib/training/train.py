@@ -216,8 +216,11 @@ def measures(predicted, true):
 def _fit(method, data, split, settings, labels):
     """A closed-form method: one fit, one row of curve."""
     start = time.perf_counter()
-    predict = method.fit(data.features[split.train], labels.scores[split.train], settings)
-    predicted, true = predict(data.features[split.test]), data.scores[split.test]
+    views = {name: data.view(name) for name in method.views(settings)}
+    seen = {name: x[split.train] for name, x in views.items()}
+    predict = method.fit(data.features[split.train], labels.scores[split.train], settings, **seen)
+    seen = {name: x[split.test] for name, x in views.items()}
+    predicted, true = predict(data.features[split.test], **seen), data.scores[split.test]
     row = measures(predicted, true)
     seconds = time.perf_counter() - start
     table = pd.DataFrame({"id": data.ids[split.test], "score": true, "step_0": predicted.astype(np.float32)})
