@@ -331,3 +331,22 @@ def test_a_channel_never_waits_for_ever(monkeypatch):
     with pytest.raises(Empty):  # a wait with an end keeps it
         asyncio.run(channel.get_msg(timeout=2))
     assert asked == [2]
+
+
+def test_what_takes_long_is_started_first(monkeypatch):
+    """The order of a plan is that of its file; only what is handed to the pool comes in another."""
+    from aqa_lib.study import runner
+    from aqa_lib.study.plan import read_plan
+
+    jobs = read_plan("configs/study.yaml")[1]
+    assert [job.name for job in jobs] == sorted(job.name for job in jobs) and 0 < sum(j.first for j in jobs) < len(jobs)
+    given = []
+
+    class Pool:
+        def submit(self, call, job, *rest):
+            given.append(job)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(runner.follow(Pool(), jobs, None, False, len(jobs)))
+    assert given[0].first and given[0].name == "30_compare"

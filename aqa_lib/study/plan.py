@@ -7,6 +7,7 @@ A study is a YAML file:
       - notebook: 20_train            # notebooks/20_train.ipynb
         name: 20_train_few_labels     # optional: its name in the outputs, for a second entry of one notebook
         parameters: {fraction: 0.1}   # optional: what differs from the notebook's defaults
+        first: true                   # optional: started before the others, since it takes long
     data: {name: jigsaws, root: PATH, options: {}}   # optional: for all notebooks that take data, root and options
 """
 
@@ -14,7 +15,7 @@ import ast
 import hashlib
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import yaml
@@ -62,6 +63,7 @@ class Job:
     given: dict  # what is injected
     parameters: dict  # all of them, defaults included
     key: str  # a hash of the notebook, the parameters and the library
+    first: bool = False  # started before the others
 
 
 def read_notebook(path):
@@ -253,7 +255,7 @@ def read_config(path):
         if not isinstance(entry, dict) or not isinstance(entry.get("notebook"), str):
             raise UserError(f"{path}: an entry of notebooks reads `- notebook: 00_start`, but got {entry!r}")
         for name in entry:
-            choose(f"key in {path}, {entry['notebook']}:", name, ["notebook", "name", "parameters"])
+            choose(f"key in {path}, {entry['notebook']}:", name, ["notebook", "name", "parameters", "first"])
         if "data" in (entry["notebook"], entry.get("name")):
             raise UserError(f"{path}: no notebook can be called 'data', since --set data.root=PATH means the data set")
     check_name(f"{path}: study", config.get("study"))

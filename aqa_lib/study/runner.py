@@ -140,7 +140,8 @@ def prepare_worker():
 
 def follow(pool, jobs, folder, force, total):
     """Submit the jobs and tell of each as it ends; yields their outcomes."""
-    waiting = {pool.submit(execute, job, folder, force): job for job in jobs}
+    order = sorted(jobs, key=lambda job: not job.first)
+    waiting = {pool.submit(execute, job, folder, force): job for job in order}
     form = "{l_bar}{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}{postfix}]"
     at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
     with tqdm(total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True) as bar:
