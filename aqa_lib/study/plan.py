@@ -301,5 +301,6 @@ def read_plan(path, settings=()):
         if name in [job.name for job in jobs]:
             raise UserError(f"{path}: {name!r} stands there twice: give the second entry a `name:` of its own")
         given = entry.get("parameters") or {}
-        jobs.append(make_job(str(path), config["study"], name, entry["notebook"], given, code, config.get("data")))
+        job = make_job(str(path), config["study"], name, entry["notebook"], given, code, config.get("data"))
+        jobs.append(replace(job, first=bool(entry.get("first", False))))
     return config["study"], jobs
