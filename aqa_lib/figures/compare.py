@@ -77,7 +77,7 @@ def label_fractions(table, read_off=None, title="", surrogate=True):
         line = {
             "x": 100 * rows["fraction"] + aside,
             "y": rows["mean"],
-            "line": {"color": colour},
+            "line": {"color": colour, "dash": ("solid", "dash", "longdashdot")[i // len(PALETTE)]},
             "marker": {"size": 8},
         }
         group = {"legendgroup": str(variant)}
