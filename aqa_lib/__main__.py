@@ -2,7 +2,7 @@
 
 import sys
 
-from aqa_lib.cli import main
+from aqa_lib.commands import main
 
 if __name__ == "__main__":
     sys.exit(main())

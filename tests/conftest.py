@@ -29,7 +29,7 @@ class House:
     def notebook(self, name, *cells, question="Does it work?", parameters=PARAMETERS):
         """Write notebooks/<name>.ipynb; `answer` is imported before the given cells."""
         first = v4.new_code_cell(parameters, metadata={"tags": ["parameters"]})
-        imports = v4.new_code_cell("from aqa_lib.study.notebook import answer")
+        imports = v4.new_code_cell("from aqa_lib.study.answer import answer")
         nb = v4.new_notebook(cells=[v4.new_markdown_cell(f"# {question}"), first, imports])
         nb.cells += [v4.new_code_cell(cell) for cell in cells]
         nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}

@@ -10,7 +10,7 @@ import ledger_worker as worker
 import numpy as np
 import pandas as pd
 
-from aqa_lib.study.ledger import run_id
+from aqa_lib.ledger.ledger import run_id
 
 SIZE = 20  # predictions a run of a worker
 CALLS = ("open", "write", "fsync", "replace", "link")  # the system calls that bring a result to the disk

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 
 from aqa_lib.errors import UserError
-from aqa_lib.study.claims import Heartbeat
-from aqa_lib.study.ledger import Ledger
+from aqa_lib.ledger.ledger import Ledger
+from aqa_lib.ledger.locks import Heartbeat
 
 
 def spec(seed):

@@ -3,7 +3,7 @@
 Of sets whose actions are found rather than assessed, `thumos14` and `activitynet12`, it gives a GroundTruth
 (aqa_lib/data/ground_truth.py): who does what from when to when, in seconds.
 
-A reader is a file of this folder with `OPTIONS` (knob -> default) and `load(root, **options)`; being there
+A reader is a file of readers/ with `OPTIONS` (knob -> default) and `load(root, **options)`; being there
 registers it. It may add `check(options)`, which sees all its options and returns them resolved.
 """
 
@@ -11,24 +11,23 @@ import importlib
 import pkgutil
 from pathlib import Path
 
+from aqa_lib.data import readers
 from aqa_lib.data.dataset import AssessmentSet
-from aqa_lib.data.folder import content
-from aqa_lib.data.ground_truth import GroundTruth
+from aqa_lib.data.files.folder import content
+from aqa_lib.data.files.ground_truth import GroundTruth
 from aqa_lib.errors import check_type, choose
 
 __all__ = ["AssessmentSet", "GroundTruth", "fingerprint", "load", "names", "reader", "resolve"]
 
 
 def names():
-    """The data sets at hand: every module here that has OPTIONS and load."""
-    found = (m.name for m in pkgutil.iter_modules(__path__))
-    modules = {n: importlib.import_module(f"{__name__}.{n}") for n in found if not n.startswith("_")}
-    return sorted(n for n, m in modules.items() if hasattr(m, "OPTIONS") and hasattr(m, "load"))
+    """The data sets at hand: every file of readers/."""
+    return sorted(m.name for m in pkgutil.iter_modules(readers.__path__) if m.name[0] != "_")
 
 
 def reader(name):
     """The module that reads data set `name`."""
-    return importlib.import_module(f"{__name__}.{choose('data set', name, names())}")
+    return importlib.import_module(f"{readers.__name__}.{choose('data set', name, names())}")
 
 
 def resolve(name, options=None):

@@ -18,7 +18,7 @@ unlabelled video is used.
 import numpy as np
 import torch
 
-from aqa_lib.data.mtl_aqa import POSITION, ROTATION
+from aqa_lib.data.readers.mtl_aqa import POSITION, ROTATION
 from aqa_lib.errors import UserError
 from aqa_lib.methods.base import Setting
 from aqa_lib.methods.c3d_avg_stl import SingleTask, score_error

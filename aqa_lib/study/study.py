@@ -18,13 +18,13 @@ from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError
-from aqa_lib.study.claims import Heartbeat
-from aqa_lib.study.identity import code_version, run_id, sources
-from aqa_lib.study.ledger import Ledger
-from aqa_lib.study.paths import outputs
-from aqa_lib.study.paths import root as study_root
-from aqa_lib.study.record import COLUMNS, flat, row
-from aqa_lib.study.workers import end_with_parent
+from aqa_lib.ledger.identity import code_version, run_id, sources
+from aqa_lib.ledger.ledger import Ledger
+from aqa_lib.ledger.locks import Heartbeat
+from aqa_lib.ledger.record import COLUMNS, flat, row
+from aqa_lib.paths import outputs
+from aqa_lib.paths import root as study_root
+from aqa_lib.processes import end_with_parent
 
 WAIT = 1.0  # seconds between looks at runs that another process is training
 LOADED, ROOM = OrderedDict(), 2**29  # data sets that this process has read, and bytes that they may take

@@ -9,7 +9,7 @@ The first block is the one that published numbers stand beside: the protocol of 
 import numpy as np
 import pandas as pd
 
-from aqa_lib.data import published
+from aqa_lib import published
 from aqa_lib.errors import choose
 from aqa_lib.study.blocks import KEYS, NO_VIDEO
 from aqa_lib.study.tables import compare, number

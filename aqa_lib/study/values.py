@@ -10,8 +10,8 @@ from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError
+from aqa_lib.paths import root as study_root
 from aqa_lib.study import blocks
-from aqa_lib.study.paths import root as study_root
 
 
 def check_values(job):

@@ -1,0 +1,292 @@
+"""What a study will execute, checked to the last parameter before anything runs.
+
+A study is a YAML file:
+
+    study: study                      # the folder under outputs/
+    notebooks:
+      - notebook: 20_train            # notebooks/20_train.ipynb
+        name: 20_train_few_labels     # optional: its name in the outputs, for a second entry of one notebook
+        parameters: {fraction: 0.1}   # optional: what differs from the notebook's defaults
+        first: true                   # optional: started before the others, since it takes long
+    data: {name: jigsaws, root: PATH, options: {}}   # optional: for all notebooks that take data, root and options
+"""
+
+import ast
+import hashlib
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import yaml
+
+from aqa_lib.errors import UserError, choose
+from aqa_lib.paths import check_name, notebooks, relative, root
+
+KINDS = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
+# Files that drive a study or show it, but cannot change an answer; a change of any other asks for a new run.
+DRIVERS = {"__main__.py", "batch", "report", "commands", "processes.py"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One line of a notebook's parameters cell: `name: kind = default  # help`."""
+
+    name: str
+    kind: str
+    optional: bool  # None is allowed: `float | None`
+    default: object
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute, with everything that decides its answer."""
+
+    name: str
+    notebook: str
+    source: Path
+    question: str
+    given: dict  # what is injected
+    parameters: dict  # all of them, defaults included
+    key: str  # a hash of the notebook, the parameters and the library
+    first: bool = False  # started before the others
+
+
+def read_notebook(path):
+    """A notebook as plain JSON, without the cost of importing nbformat."""
+    try:
+        return json.loads(Path(path).read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read the notebook {relative(path)}: {error}") from None
+
+
+def source(cell):
+    """A cell's text; the file holds a string or a list of lines."""
+    return "".join(cell["source"])
+
+
+def question(nb, fallback=""):
+    """The notebook's first heading."""
+    for cell in nb["cells"]:
+        if cell["cell_type"] == "markdown" and source(cell).startswith("# "):
+            return source(cell).splitlines()[0][2:].strip()
+    return fallback
+
+
+def first_sentence(text):
+    """Up to the first full stop that ends a sentence."""
+    head, stop, _ = " ".join(text.split()).partition(". ")
+    return head + stop.strip()
+
+
+def parameters(nb, where):
+    """{name: Parameter} of the cell tagged `parameters`, which holds literals only.
+
+    The same as papermill's inspect_notebook, except that its pattern does not know `float | None`.
+    """
+    found = {}
+    for cell in nb["cells"]:
+        if "parameters" not in cell.get("metadata", {}).get("tags", []):
+            continue
+        try:
+            for line in ast.parse(source(cell)).body:
+                target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
+                default = ast.literal_eval(line.value)
+                kind, optional = annotation(getattr(line, "annotation", None), default)
+                found[target.id] = Parameter(target.id, kind, optional, default)
+        except (SyntaxError, ValueError, AttributeError, IndexError):
+            raise UserError(
+                f"{where}: its parameters cell takes lines like `epochs: int = 20  # steps`, with a literal"
+            ) from None
+    return found
+
+
+def annotation(node, default):
+    """("float", True) for `float | None`; without an annotation the default's type."""
+    if isinstance(node, ast.BinOp):
+        sides = [node.left, node.right]
+        named = [s for s in sides if not (isinstance(s, ast.Constant) and s.value is None)]
+        return annotation(named[0], default)[0], len(named) < 2
+    if isinstance(node, ast.Subscript):  # list[float]
+        node = node.value
+    kind = node.id if isinstance(node, ast.Name) else type(default).__name__
+    if kind not in KINDS:
+        raise ValueError(kind)
+    return kind, default is None
+
+
+class Setting(str):
+    """A value from the command line: a `str` parameter takes it as it is, others as YAML reads it."""
+
+
+def convert(where, spec, value):
+    """`value` as the parameter takes it, or a UserError; YAML reads 1e-3 as a word, which a float accepts."""
+    if isinstance(value, Setting) and (spec.kind != "str" or value == "null"):
+        value = from_text(where, value)
+    if value is None and spec.optional:
+        return None
+    kind = type(value)
+    if spec.kind == "float" and kind in (int, float, str):
+        value = as_number(value)
+        if not isinstance(value, str) and not math.isnan(value):
+            return float(value)
+    elif spec.kind == "list" and kind in (list, tuple):
+        kinds = {type(v).__name__ for v in spec.default or ()}
+        item = Parameter(f"{spec.name}[]", kinds.pop(), False, None) if len(kinds) == 1 else None
+        return [convert(where, item, v) if item else as_number(v) for v in value]
+    elif spec.kind == "dict" and kind is dict:
+        return numbers(value)
+    elif kind is KINDS[spec.kind] or (spec.kind == "str" and isinstance(value, str)):
+        return value
+    wanted = f"{spec.kind} or null" if spec.optional else spec.kind
+    raise UserError(f"{where}: parameter {spec.name!r} takes {wanted}, but got {kind.__name__} {value!r}")
+
+
+def from_text(where, text):
+    """What YAML makes of a word of the command line."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise UserError(f"{where}: {str(text)!r} is not a number, a word or a [list]") from None
+
+
+def as_number(value):
+    """'1e-3' as 0.001; anything else as it is."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    return value
+
+
+def numbers(value):
+    """The same with numbers for words like 1e-3, however deep in mappings and lists."""
+    if isinstance(value, dict):
+        return {name: numbers(item) for name, item in value.items()}
+    return [numbers(item) for item in value] if isinstance(value, list) else as_number(value)
+
+
+def package_hash():
+    """A hash of the library's sources, as far as they can change an answer."""
+    package, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package).as_posix()
+        if name.split("/")[0] not in DRIVERS:
+            digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def make_job(where, study, name, notebook, given, code, data=None):
+    """One checked job; `where` names the place of the entry in messages, `data` is the config's."""
+    folder = notebooks()
+    available = sorted(path.stem for path in folder.glob("*.ipynb"))
+    if not available:
+        raise UserError(f"no notebooks in {folder}: run this in the study's folder, or set AQA_ROOT to it")
+    choose(f"notebook in {where}:", notebook, available)
+    path = folder / f"{notebook}.ipynb"
+    nb = read_notebook(path)
+    known = parameters(nb, relative(path))
+    where = f"{where}, {name}"
+    if not isinstance(given, dict):
+        raise UserError(f"{where}: parameters takes a mapping such as {{seed: 1}}, but got {given!r}")
+    given = filled(given, data or {}, known)
+    given = {k: convert(where, known[choose(f"parameter of {notebook}", k, known)], v) for k, v in given.items()}
+    if "study" in known:
+        given.setdefault("study", study)
+    resolved = {k: spec.default for k, spec in known.items()} | given
+    cells = [(cell["cell_type"], source(cell)) for cell in nb["cells"]]
+    key = hashlib.sha256(json.dumps([cells, resolved, code]).encode()).hexdigest()[:16]
+    return Job(name, notebook, path, question(nb, notebook), given, resolved, key)
+
+
+def filled(given, data, known):
+    """An entry's parameters, with the config's data set where the entry names none of its own."""
+    if "data" in given or "data" not in known:
+        return given
+    fresh = {"data": data["name"], "options": {}} if data.get("name") else {}  # options of the default set go, too
+    fresh |= {key: data[key] for key in ("root", "options") if data.get(key) is not None}
+    return {name: value for name, value in fresh.items() if name in known} | given
+
+
+def check_root(job):
+    """A UserError where a notebook's data set is read from files and nobody says where they lie."""
+    name, root = (job.parameters.get(key) for key in ("data", "root"))
+    if root == "" and isinstance(name, str) and name != "surrogate":
+        from aqa_lib import data  # here: it takes a second, which the study on the surrogate does not need
+
+        if name in data.names() and hasattr(data.reader(name), "fingerprint"):
+            raise UserError(
+                f"{job.name}: data set {name!r} is read from files, say where they lie: --set data.root=PATH"
+            )
+
+
+def read_config(path):
+    """The YAML file as {"study": ..., "notebooks": [...]}, its keys and shapes checked."""
+    path = Path(path)
+    if not path.is_file():
+        configs = sorted(relative(p) for p in (root() / "configs").glob("*.yaml"))
+        choose("config", str(path), configs)
+        path = root() / path  # named from the study's folder, called from another one
+    try:
+        config = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    if not isinstance(config, dict) or not isinstance(config.get("notebooks"), list) or not config["notebooks"]:
+        raise UserError(f"{path}: a study needs `study: NAME` and a list `notebooks:` of at least one `- notebook:`")
+    for name in config:
+        choose(f"key in {path}:", name, ["study", "data", "notebooks"])
+    check_data(path, config.get("data"))
+    for entry in config["notebooks"]:
+        if not isinstance(entry, dict) or not isinstance(entry.get("notebook"), str):
+            raise UserError(f"{path}: an entry of notebooks reads `- notebook: 00_start`, but got {entry!r}")
+        for name in entry:
+            choose(f"key in {path}, {entry['notebook']}:", name, ["notebook", "name", "parameters", "first"])
+        if "data" in (entry["notebook"], entry.get("name")):
+            raise UserError(f"{path}: no notebook can be called 'data', since --set data.root=PATH means the data set")
+    check_name(f"{path}: study", config.get("study"))
+    return config
+
+
+def check_data(path, data):
+    """A UserError where a config's `data:` is not a mapping of name, root and options of their kinds."""
+    kinds = {"name": str, "root": str, "options": dict}
+    if not isinstance(data or {}, dict):
+        raise UserError(f"{path}: data takes a mapping such as {{name: jigsaws, root: PATH}}, but got {data!r}")
+    for key, value in (data or {}).items():
+        choose(f"key of data in {path}:", key, list(kinds))
+        if value is not None and not isinstance(value, kinds[key]):
+            raise UserError(f"{path}: data: {key} takes {kinds[key].__name__}, but got {value!r}")
+
+
+def add_settings(config, settings):
+    """Put `--set notebook.parameter=value` into the config's entries, `--set data.root=PATH` into its data set."""
+    entries = {entry.get("name", entry["notebook"]): entry for entry in config["notebooks"]}
+    for setting in settings:
+        target, equals, value = setting.partition("=")
+        name, dot, parameter = target.partition(".")
+        if not (equals and dot and parameter):
+            raise UserError(f"--set {setting!r}: it reads --set 20_train.seed=1")
+        if name == "data":
+            key = choose("key of data in --set", parameter, ["name", "root", "options"])
+            value = from_text("--set data.options", value) if key == "options" else value
+            config["data"] = {**(config.get("data") or {}), key: value}
+            continue
+        entry = entries[choose("notebook of --set", name, entries)]
+        entry["parameters"] = {**(entry.get("parameters") or {}), parameter: Setting(value)}
+    return config
+
+
+def read_plan(path, settings=()):
+    """(study's name, [Job, ...]) of a config file, everything checked."""
+    config = add_settings(read_config(path), settings)
+    check_data("--set", config.get("data"))
+    jobs, code = [], package_hash()
+    for entry in config["notebooks"]:
+        name = check_name(f"{path}: name", entry.get("name", entry["notebook"]))
+        if name in [job.name for job in jobs]:
+            raise UserError(f"{path}: {name!r} stands there twice: give the second entry a `name:` of its own")
+        given = entry.get("parameters") or {}
+        job = make_job(str(path), config["study"], name, entry["notebook"], given, code, config.get("data"))
+        jobs.append(replace(job, first=bool(entry.get("first", False))))
+    return config["study"], jobs

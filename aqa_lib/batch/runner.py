@@ -1,0 +1,159 @@
+"""Run the notebooks of a study that are not done yet.
+
+Everything is checked before anything runs. Each notebook gets a process of its own through the interface of
+concurrent.futures, which a pool of local processes and a dask cluster both offer.
+"""
+
+import concurrent.futures as futures
+import contextlib
+import json
+import multiprocessing
+import os
+import shlex
+import signal
+
+from tqdm import tqdm
+
+from aqa_lib.batch.execute import execute, finished, place
+from aqa_lib.batch.plan import check_root, first_sentence, read_plan
+from aqa_lib.errors import UserError, choose
+from aqa_lib.ledger.files import write
+from aqa_lib.paths import relative, writable
+from aqa_lib.processes import cores, end_with_parent
+
+
+def run(args):
+    """Execute what is not done of a study: (its name, how many notebooks were asked for, the failures)."""
+    study, jobs = read_plan(args.config, args.settings)
+    names = [job.name for job in jobs]
+    only = [choose("notebook of --only", name, names) for name in args.only]
+    chosen = [job for job in jobs if not only or job.name in only]
+    if args.workers is not None and args.workers < 1:
+        raise UserError(f"--workers {args.workers}: it takes a number of processes, 1 or more")
+    for job in chosen:
+        check_root(job)
+    folder = writable(place(study))
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    write_manifest(folder, study, jobs, args)
+    missing = []
+    for job in chosen:
+        content = None if args.force else finished(folder, job)
+        print(line(job, content | {"state": "already"})) if content else missing.append(job)
+    failures = []
+    if missing:
+        from aqa_lib.study.values import check_values  # here: it imports torch, and there may be nothing to run
+
+        for job in missing:
+            check_values(job)
+        with executor(args, len(missing)) as pool:
+            failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
+    return study, len(chosen), failures
+
+
+def write_manifest(folder, study, jobs, args):
+    """What the study consists of, for the report: its notebooks in order, and how they were asked for."""
+    settings = "".join(f" --set {shlex.quote(setting)}" for setting in args.settings)
+    entries = [
+        {
+            "name": j.name,
+            "notebook": j.notebook,
+            "question": j.question,
+            "key": j.key,
+            "parameters": j.parameters,
+        }
+        for j in jobs
+    ]
+    command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
+    write(
+        folder / "study.json",
+        json.dumps({"study": study, "command": command, "notebooks": entries}, indent=1),
+    )
+
+
+@contextlib.contextmanager
+def executor(args, n):
+    """A pool of processes on this machine, or the one of a dask cluster; an interrupt ends the local ones."""
+    if args.scheduler:
+        with dask_client(args.scheduler) as client:
+            yield client.get_executor(pure=False)
+        return
+    context = multiprocessing.get_context("spawn")
+    workers = min(args.workers or cores(), n)
+    with futures.ProcessPoolExecutor(workers, mp_context=context, initializer=prepare_worker) as pool:
+        try:
+            yield pool
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():  # their kernels end with them
+                worker.terminate()
+            raise
+
+
+def dask_client(address):
+    """A client of a running dask scheduler, or a sentence that says what is missing."""
+    try:
+        from distributed import Client
+    except ImportError:
+        raise UserError("--scheduler needs dask: pip install -c constraints.txt -e '.[distributed]'") from None
+    try:
+        return Client(address, timeout="10s")
+    except (OSError, ValueError, TimeoutError) as error:
+        raise UserError(
+            f"--scheduler {address}: no dask scheduler answers there ({type(error).__name__}); start one "
+            "with `dask scheduler`, and workers with `dask worker ADDRESS --nthreads 1`"
+        ) from None
+
+
+def prepare_worker():
+    """In a new worker: leave Ctrl-C to the parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
+
+
+def follow(pool, jobs, folder, force, total):
+    """Submit the jobs and tell of each as it ends; yields their outcomes."""
+    order = sorted(jobs, key=lambda job: not job.first)
+    waiting = {pool.submit(execute, job, folder, force): job for job in order}
+    form = "{l_bar}{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}{postfix}]"
+    at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
+    with tqdm(total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True) as bar:
+        while waiting:
+            under_way = [job.name for future, job in waiting.items() if future.running()]
+            bar.set_postfix_str(", ".join(under_way[:at_once]))
+            for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:
+                job, outcome = waiting.pop(future), result(future)
+                bar.write(line(job, outcome))
+                bar.update()
+                yield {"name": job.name} | outcome
+
+
+def result(future):
+    """A future's outcome; an error of the worker itself is one more way to fail."""
+    try:
+        return future.result()
+    except UserError as error:
+        return {"state": "failed", "error": str(error)}
+    except futures.process.BrokenProcessPool:
+        return {"state": "failed", "error": "a worker process was killed (out of memory?): try --workers 1"}
+    except Exception as error:
+        return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
+
+
+def line(job, outcome):
+    """A notebook's line: what it asks, how long it took, what it found."""
+    if outcome["state"] == "failed":
+        return f"{job.name}  FAILED  {job.question}  {outcome['error']}"
+    took = "already done" if outcome["state"] == "already" else f"{outcome['seconds']:.1f} s"
+    return f"{job.name}  {took}  {job.question}  {first_sentence(outcome['text'])}"
+
+
+def account(outcome, folder):
+    """What to read about a failure: the cell, its source, the end of the traceback, where the notebook is."""
+    if outcome["error"].startswith("UserError: "):  # a sentence for the user, not a traceback
+        return f"aqa: {outcome['name']}: {outcome['error'].removeprefix('UserError: ')}"
+    where = f" in In[{outcome['cell']}]" if outcome.get("cell") else ""
+    lines = ["", f"{outcome['name']} failed{where}"]
+    lines += [f"    {text}" for text in outcome.get("source", "").splitlines()]
+    lines += outcome.get("traceback", [])[-12:] or [outcome["error"]]
+    notebook = folder / f"{outcome['name']}.ipynb"
+    return "\n".join(lines + ([f"the executed notebook: {relative(notebook)}"] if notebook.exists() else []))

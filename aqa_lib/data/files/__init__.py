@@ -1,0 +1,1 @@
+"""Formats on disk: folders and their checks, feature stores, importers, restricted unpickling."""

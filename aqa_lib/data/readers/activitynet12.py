@@ -1,0 +1,41 @@
+"""ActivityNet 1.2, temporal localisation: 4,441 training and 2,198 validation videos, 100 classes, a GroundTruth.
+
+`activity_net.v1-2.min-missing-removed.json`, or the only .json in `root`. Its 2,268 testing videos have no labels.
+"""
+
+from aqa_lib.data.files import ground_truth
+from aqa_lib.data.files.folder import content, folder, need
+
+__all__ = ["OPTIONS", "checks", "fingerprint", "load"]
+
+OPTIONS = {}
+COUNTS = {  # videos, actions, labels, actions without extent
+    "training": (4441, 6588, 100, 6),
+    "validation": (2198, 3281, 100, 3),
+    "testing": (2268, 0, 0, 0),
+}
+FILE = "activity_net.v1-2.min-missing-removed.json"
+
+
+def load(root, **options):
+    """The GroundTruth of the subsets `training`, `validation` and `testing`."""
+    return ground_truth.read(_file(root), "activitynet12", subsets=list(COUNTS))
+
+
+def fingerprint(root):
+    path = _file(root)
+    return content(path.parent, [path])
+
+
+def checks(root, **options):
+    truth = load(root)
+    train = truth.of("training").actions
+    videos = train.groupby("label")["video"].nunique()
+    found = ground_truth.counts(truth, COUNTS)
+    return [*found, ("training videos of a label, fewest and most", [int(videos.min()), int(videos.max())], [29, 66])]
+
+
+def _file(root):
+    root = folder("activitynet12", root, FILE)
+    others = sorted(root.glob("*.json"))
+    return others[0] if len(others) == 1 else need(root / FILE)

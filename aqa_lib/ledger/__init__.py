@@ -1,0 +1,1 @@
+"""One folder a run: its name, its lock, its files, its record."""

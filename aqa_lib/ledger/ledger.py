@@ -1,0 +1,273 @@
+"""The ledger: one folder a run, its state read off the file system.
+
+outputs/<study>/<id>/ holds run.json (everything that made the run), curve.csv, predictions.csv,
+weights.safetensors on request and, written last by atomic rename, metrics.json: present means complete.
+failed.json in its place says why there is none; a claim (claims.py) says who is at work. The id is a hash of
+what the run is, so the same run asked for twice, by any process, is one folder and is trained once.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+import uuid
+import warnings
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aqa_lib.errors import UserError, nearest
+from aqa_lib.ledger.files import create, read_json, refused, sync_folder, write
+from aqa_lib.ledger.identity import canonical, code_version, run_id, versions
+from aqa_lib.ledger.locks import EXPIRY, Hold, alive, chain, host
+from aqa_lib.ledger.record import COLUMNS, Record, flat, row, to_csv, to_json, types
+
+STATES = ("complete", "running", "failed", "stale")  # and "absent", which has no folder
+ID = re.compile("[0-9a-f]{16}")
+
+
+def now():
+    """The time in UTC, as ISO 8601 text."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+class Claim(Hold):
+    """The right to train one run, ended by `complete`, `fail` or `release`."""
+
+    def __init__(self, ledger, spec):
+        self.spec, self.id = canonical(spec), run_id(spec)
+        super().__init__(ledger.path(self.id), ledger.expiry, spec=self.spec)
+        self.ledger, self.started = ledger, now()
+        self.code = code_version()  # now, not at the end: the sources may be edited while a run is under way
+
+    def complete(self, metrics, curve, predictions, weights=None, record=None):
+        """Write the result, metrics.json last. False where the run went to someone else meanwhile.
+
+        `metrics` dict of numbers; `curve`, `predictions` tables (their index is not kept); `weights` dict of
+        arrays; `record` further entries of run.json, such as the device.
+        """
+        brief = {"id": self.id, "spec": self.spec, "code": self.code}
+        brief |= {"started": self.started, "finished": now()}
+        run = {"device": "cpu", "versions": versions(), "host": host().split("/")[0], "pid": os.getpid()}
+        run |= dict(record or {}) | {"types": {"curve": types(curve), "predictions": types(predictions)}}
+        with self._ending() as mine:
+            if mine:
+                self._write("run.json", to_json(brief | run))
+                self._write("curve.csv", to_csv(curve))
+                self._write("predictions.csv", to_csv(predictions))
+                if weights is not None:
+                    from safetensors.numpy import save
+
+                    arrays = {name: np.asarray(w, order="C") for name, w in weights.items()}
+                    self._write("weights.safetensors", save(arrays))
+                sync_folder(self.folder)
+                self._write("metrics.json", to_json(brief | {"metrics": metrics}))
+                sync_folder(self.folder)
+        return mine
+
+    def fail(self, reason):
+        """Note why the run has no result. False where the run went to someone else meanwhile."""
+        note = {"id": self.id, "spec": self.spec, "code": self.code, "reason": str(reason)}
+        with self._ending() as mine:
+            if mine:
+                self._write("failed.json", to_json(note | {"started": self.started, "finished": now()}))
+        return mine
+
+    def _write(self, name, data):
+        write(os.path.join(self.folder, name), data)
+
+    @contextlib.contextmanager
+    def _ending(self):
+        """Around the last act: whatever interrupts it, nothing partial stays and the run is let go."""
+        try:
+            with refused(self.folder, f"run {self.id} was not kept"):
+                # a claim that was lost (outputs deleted, this machine asleep) is asked for again
+                yield self.mine() or (self.ledger.ending(self.id) is None and self.take())
+        except BaseException:
+            if self.mine() and self.ledger.ending(self.id) is None:
+                self.sweep()
+            raise
+        finally:
+            self.release()
+
+    def sweep(self):
+        """Remove what an unfinished attempt left in the folder of a claimed run."""
+        links = {os.path.basename(link.path) for link in chain(self.folder)}
+        for name in set(os.listdir(self.folder)) - links:
+            with contextlib.suppress(OSError):
+                os.unlink(os.path.join(self.folder, name))
+
+
+class Ledger:
+    """The runs of one study: `Ledger(outputs("explore"))`. The folder is made when something is written."""
+
+    def __init__(self, folder, expiry=EXPIRY):
+        self.folder, self.expiry = Path(folder), expiry
+
+    def path(self, id):
+        """The folder of a run."""
+        return self.folder / id
+
+    def check_writable(self):
+        """A UserError, before anything is trained, where results could not be written."""
+        probe = self.folder / f".probe.{uuid.uuid4().hex}"
+        with refused(self.folder, "nothing was started"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            create(probe, bytes(4096), sync=True)
+            probe.unlink()
+
+    # ---- states
+
+    def ids(self):
+        """The ids of all runs that have a folder, sorted."""
+        try:
+            return sorted(name for name in os.listdir(self.folder) if ID.fullmatch(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
+    def _metrics(self, id):
+        """metrics.json, None where there is none, ValueError where it is cut short or none of ours."""
+        found = read_json(f"{self.folder}/{id}/metrics.json")
+        if found is not None and not all(isinstance(found.get(part), dict) for part in ("spec", "metrics")):
+            raise ValueError("not the metrics of a run")
+        return found
+
+    def ending(self, id):
+        """How a run has ended: ("complete",), ("failed", when in ns), or None while it has not."""
+        with contextlib.suppress(ValueError):
+            if self._metrics(id) is not None:
+                return ("complete",)
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return "failed", os.stat(self.path(id) / "failed.json").st_mtime_ns
+        return None
+
+    def look(self, id):
+        """(state, what is known of the run: spec, metrics, code, reason), read off its folder."""
+        links = chain(self.path(id))  # before metrics.json: its writer removes the claim after it
+        broken = None
+        try:
+            if (found := self._metrics(id)) is not None:
+                return "complete", found
+        except ValueError as error:
+            broken = f"metrics.json cannot be read ({error}): the run is not done, train it again"
+        if links and alive(links[-1], self.expiry):
+            return "running", links[-1].owner
+        try:
+            if (found := read_json(self.path(id) / "failed.json")) is not None:
+                return "failed", found
+        except ValueError as error:
+            return "failed", {"reason": f"failed.json cannot be read ({error})"}
+        if links:
+            owner = links[-1].owner
+            name, pid = owner.get("host", "?").split("/")[0], owner.get("pid", "?")
+            return "stale", owner | {"reason": broken or f"process {pid} on {name} ended without a result"}
+        return ("stale", {"reason": broken}) if broken else ("absent", {})
+
+    def state(self, id):
+        """absent, running, stale (its claimant died: as good as absent), complete or failed."""
+        return self.look(id)[0]
+
+    def has_weights(self, id):
+        """Whether a run kept its weights."""
+        return (self.path(id) / "weights.safetensors").is_file()
+
+    # ---- claiming
+
+    def claim(self, spec, retry=False):
+        """The right to train this run; None: complete, someone living has it, or failed (and no retry)."""
+        claim = Claim(self, spec)
+        seen = self.ending(claim.id)
+        if seen and not (retry and seen[0] == "failed"):
+            return None
+        try:
+            with refused(self.folder, f"run {claim.id} was not started"):
+                if claim.take():
+                    if self.ending(claim.id) == seen:  # else another ended it between our look and our claim
+                        claim.sweep()
+                        return claim
+                    claim.release()
+        except BaseException:
+            claim.release()
+            raise
+        return None
+
+    def claim_many(self, specs, retry=False):
+        """A list as long as `specs`: a Claim, or None for each run that is not ours to train."""
+        claims = []
+        try:
+            for spec in specs:
+                claims.append(self.claim(spec, retry=retry))
+        except BaseException:
+            for claim in filter(None, claims):
+                claim.release()
+            raise
+        return claims
+
+    # ---- reading
+
+    def find(self, prefix):
+        """The id that begins with `prefix`; a UserError where none or several do."""
+        ids = self.ids()
+        found = [id for id in ids if id.startswith(prefix)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            few = ", ".join(found[:3])
+            raise UserError(f"{prefix!r} begins the ids of {len(found)} runs ({few} ...): give more digits")
+        raise UserError(f"no run in {self.folder} has an id that begins with {prefix!r}: {nearest(prefix, ids[:9])}")
+
+    def read(self, id):
+        """A complete run as a Record; a UserError that says how far it is where it is not complete."""
+        state, found = self.look(id)
+        if state != "complete":
+            why = f" ({found['reason']})" if "reason" in found else ""
+            raise UserError(f"run {id} in {self.folder} is {state}{why}, so it has no result: train it first")
+        return Record.of(self.path(id), found)
+
+    def table(self, states=("complete",)):
+        """A row a run: id, state, method, data, split, settings, metrics, code, reason; in order of id.
+
+        Settings and metrics stand under their own names, the options of the data as data.<name>. A metric
+        that is called like a setting stands as metrics.<name>. attrs["settings"] names what is no metric.
+        """
+        looks, taken = [], set(COLUMNS)
+        for id in self.ids():
+            state, found = self._quick(id) if tuple(states) == ("complete",) else self.look(id)
+            if state in states:
+                looks.append((id, state, found))
+                taken |= flat((found.get("spec") or {}).get("settings") or {}).keys()
+        table = pd.DataFrame([row(*look, taken) for look in looks], columns=None if looks else COLUMNS)
+        what = [c for c in table if c in taken - set(COLUMNS) or c.startswith(("data.", "settings."))]
+        table = table[COLUMNS[:5] + what + [c for c in table if c not in COLUMNS + what] + COLUMNS[5:]]
+        table.attrs["settings"] = what
+        return table
+
+    def _quick(self, id):
+        """As `look`, for a reader of complete runs only: one file a run."""
+        try:
+            found = self._metrics(id)
+            return ("complete", found) if found else ("absent", {})
+        except ValueError:
+            state, found = self.look(id)
+            warnings.warn(f"run {id}: {found.get('reason', state)}", stacklevel=3)
+            return state, found
+
+    def delete(self, ids):
+        """Remove runs; refuses those under way. A run goes whole or not at all: a rename, then its files."""
+        looks = {id: self.look(id) for id in ids}
+        for id, (state, found) in looks.items():
+            if state == "running":
+                pid = found.get("pid", "?")
+                raise UserError(f"run {id} is running (process {pid}), nothing was deleted: stop it first")
+        with refused(self.folder, "not all was deleted"):
+            for id, (state, _) in looks.items():
+                with Hold(self.path(id), self.expiry) as claim:
+                    if state != "complete" and not claim.take():
+                        raise UserError(f"run {id} was started just now, it was not deleted: stop it first")
+                    with contextlib.suppress(FileNotFoundError):  # another deleted it as well
+                        os.rename(self.path(id), self.folder / f".deleted.{uuid.uuid4().hex}")
+            for name in os.listdir(self.folder):  # with those that an earlier, killed call left
+                if name.startswith(".deleted."):
+                    shutil.rmtree(self.folder / name, ignore_errors=True)

@@ -1,0 +1,116 @@
+"""What a run leaves: its tables as text that reads back to the same bits, and its row in the table."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from aqa_lib.errors import UserError
+from aqa_lib.ledger.files import read_json
+
+COLUMNS = [
+    "id",
+    "state",
+    "method",
+    "data",
+    "split",
+    "code",
+    "reason",
+]  # in every table, and names of nothing else
+
+
+def to_json(value):
+    """JSON of metrics and records: numpy numbers as numbers, what is not finite as null."""
+
+    def plain(v):
+        if isinstance(v, np.generic | np.ndarray):
+            v = v.tolist()
+        if isinstance(v, dict):
+            return {str(k): plain(item) for k, item in v.items()}
+        if isinstance(v, list | tuple):
+            return [plain(item) for item in v]
+        return None if isinstance(v, float) and not math.isfinite(v) else v
+
+    return json.dumps(plain(value), indent=1, allow_nan=False)
+
+
+def to_csv(table):
+    """A table as CSV: nine digits give a float32 back exactly, the shortest form a float64. No index."""
+    table = table.copy()
+    for name in table.columns[table.dtypes == np.float32]:
+        table[name] = [f"{v:.9g}" if v == v else "" for v in table[name]]
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def types(table):
+    """The type of each column, kept in run.json so that ids like 007 stay text and float32 stays float32."""
+    return {str(name): "str" if kind == "object" else str(kind) for name, kind in table.dtypes.items()}
+
+
+def from_csv(path, types):
+    """A table written by `to_csv`; its floats by way of text, as pandas before 3.1 reads them inexactly."""
+    real = {name: kind for name, kind in types.items() if kind.startswith("float")}
+    table = pd.read_csv(path, dtype=types | dict.fromkeys(real, "str"), keep_default_na=False, na_values=[""])
+    return table.astype(dict.fromkeys(real, object)).astype(real)
+
+
+@dataclass(frozen=True)
+class Record:
+    """A complete run as read back: what it was, what it measured, its curve and its test predictions."""
+
+    id: str
+    spec: dict
+    metrics: dict
+    curve: pd.DataFrame
+    predictions: pd.DataFrame
+    run: dict  # all of run.json
+    folder: Path
+
+    @classmethod
+    def of(cls, folder, found):
+        """The run in `folder`, whose metrics.json holds `found`."""
+        try:
+            run = read_json(folder / "run.json")
+            tables = [from_csv(folder / f"{name}.csv", run["types"][name]) for name in ("curve", "predictions")]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"run {folder.name} in {folder.parent} was damaged after it was written ({error}): delete it "
+                "and train it again"
+            ) from error
+        return cls(folder.name, found["spec"], found["metrics"], *tables, run, folder)
+
+    def weights(self):
+        """The trained weights as arrays; a UserError where the run was not asked to keep them."""
+        from safetensors.numpy import load_file
+
+        path = self.folder / "weights.safetensors"
+        if not path.exists():
+            raise UserError(f"run {self.id} kept no weights: delete it and train it again with weights kept")
+        return load_file(path)
+
+
+def flat(values, prefix=""):
+    """Nested settings on one level, a.b for b in a; a list as its JSON, None as nothing known."""
+    found = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            found |= flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = json.dumps(value) if isinstance(value, list) else value
+    return found
+
+
+def row(id, state, found, taken):
+    """One row of the table; `taken` are the names that metrics must not use."""
+    spec = found.get("spec") or {}
+    data = dict(spec.get("data") or {})
+    line = {"id": id, "state": state, "method": spec.get("method"), "data": data.pop("name", None)}
+    line |= flat(data, "data.") | {"split": spec.get("split")}
+    for name, value in flat(spec.get("settings") or {}).items():
+        line[f"settings.{name}" if name in COLUMNS else name] = value
+    for name, value in flat(found.get("metrics") or {}).items():
+        line[f"metrics.{name}" if name in taken else name] = math.nan if value is None else value
+    return line | {"code": found.get("code"), "reason": found.get("reason")}

@@ -1,0 +1,199 @@
+"""The report of a study: one page with every question, its answer in words, its figure and its table.
+
+It is made from what the runner left in outputs/<study>/notebooks and works without a network: plotly.js is
+copied beside it, and the executed notebooks are pages of their own.
+"""
+
+import collections
+import datetime
+import json
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from aqa_lib.batch.execute import place
+from aqa_lib.batch.plan import first_sentence
+from aqa_lib.errors import UserError, choose
+from aqa_lib.ledger.files import read_json, write
+from aqa_lib.paths import outputs, relative, writable
+
+TEMPLATES = Path(__file__).parent / "templates"
+SHOWN = ("torch", "numpy", "scipy", "pandas", "plotly", "papermill")
+
+
+def build(study):
+    """Write outputs/<study>/report/index.html and what it links to; returns its path."""
+    manifest, folder = read_manifest(study), writable(outputs(study) / "report")
+    writable(folder / "notebooks")
+    cards = [card(entry, manifest["command"], place(study)) for entry in manifest["notebooks"]]
+    copy_plotly(folder / "plotly.min.js")
+    pictures(cards, place(study))
+    for item in cards:
+        item["page"] = notebook_page(place(study) / f"{item['name']}.ipynb", folder / "notebooks")
+        item["png"] = f"../notebooks/{item['name']}.figure.png" if item.get("picture") else None
+    content = {
+        "study": study,
+        "css": (TEMPLATES / "style.css").read_text(),
+        "cards": cards,
+        "written": datetime.datetime.now().strftime("%-d %B %Y, %H:%M") if platform.system() != "Windows" else "",
+        "seconds": duration(sum(item.get("seconds", 0) for item in cards)),
+        "runs": run_counts(study),
+        "folder": relative(outputs(study)),
+        "versions": {"Python": platform.python_version()} | {name: version(name) for name in SHOWN},
+    }
+    write(folder / "index.html", environment().get_template("report.html.j2").render(content))
+    return folder / "index.html"
+
+
+def read_manifest(study):
+    """What the study consists of, as the runner noted it."""
+    path = place(study) / "study.json"
+    if not path.is_file():
+        choose("study", study, sorted(p.parents[1].name for p in outputs().glob("*/notebooks/study.json")))
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {relative(path)} ({error}): `aqa study CONFIG` writes it again") from None
+
+
+def card(entry, command, folder):
+    """All that the page says of one notebook; its state is done, outdated, failed or missing."""
+    name = entry["name"]
+    found = entry | {"state": "missing", "surrogate": False}
+    found["command"] = f"{command} --only {name} --force"
+    answer, failed = (read_json(folder / f"{name}.{kind}.json") for kind in ("answer", "failed"))
+    if failed:
+        found |= failed | {"state": "failed"}
+    elif answer:
+        found |= answer | {"state": "done" if answer["key"] == entry["key"] else "outdated"}
+        found |= {"html": markdown(answer["text"]), "short": markdown(first_sentence(answer["text"]))}
+        figure = folder / f"{name}.figure.json"
+        found["figure"] = embed(figure.read_text()) if answer["figure"] and figure.exists() else None
+        found["numeric"] = numeric(answer["table"]) if answer["table"] else []
+    return found
+
+
+def numeric(table):
+    """Which columns hold numbers, and go to the right."""
+    return [
+        all(v is None or isinstance(v, (int, float)) for v in column) for column in zip(*table["rows"], strict=True)
+    ] or [False] * len(table["columns"])
+
+
+def markdown(text):
+    """A few words of Markdown as HTML; tags in it are shown, not obeyed."""
+    import mistune
+
+    return mistune.create_markdown(escape=True, plugins=["table"])(text)
+
+
+def embed(text):
+    """JSON that can stand inside a script element."""
+    return text.replace("<", "\\u003c")
+
+
+def shown(value):
+    """A table's value: three decimals, or three digits where those say nothing."""
+    if value is None:
+        return "–"
+    if isinstance(value, float):
+        return f"{value:.3f}" if value == 0 or 0.001 <= abs(value) < 1000 else f"{value:.3g}"
+    return str(value)
+
+
+def duration(seconds):
+    """95 as '1 min 35 s'."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes else f"{seconds:.1f} s"
+
+
+def environment():
+    """The templates, which escape what they are not told to trust."""
+    import jinja2
+
+    found = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
+    found.filters |= {"cell": shown, "time": duration}
+    return found
+
+
+def copy_plotly(path):
+    """plotly.js as the installed plotly has it."""
+    import plotly
+
+    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+    if not path.exists() or path.stat().st_size != source.stat().st_size:
+        write(path, source.read_bytes())
+
+
+def pictures(cards, folder):
+    """A PNG beside each figure, as far as a browser is there; only those that are missing or older."""
+    from aqa_lib.figures.static import save_pngs
+
+    wanted = {}
+    for item in cards:
+        if item.get("figure"):
+            source, path = folder / f"{item['name']}.figure.json", folder / f"{item['name']}.figure.png"
+            if not newer(path, source):
+                wanted[str(path)] = source.read_text()
+    save_pngs(wanted)
+    for item in cards:
+        item["picture"] = bool(item.get("figure")) and (folder / f"{item['name']}.figure.png").exists()
+
+
+def newer(made, *sources):
+    """Whether a file is there and not older than what it is made from."""
+    return made.exists() and made.stat().st_mtime >= max(source.stat().st_mtime for source in sources)
+
+
+def notebook_page(path, folder):
+    """An executed notebook as a page of the report; returns its link, None where there is no notebook."""
+    if not path.exists():
+        return None
+    target = folder / f"{path.stem}.html"
+    if not newer(target, path, *TEMPLATES.iterdir()):
+        write(target, notebook_html(path))
+    return f"notebooks/{target.name}"
+
+
+def notebook_html(path):
+    """The notebook's HTML, its figures drawn by the report's own plotly.js."""
+    import nbformat
+    from nbconvert import HTMLExporter
+    from pygments.formatters import HtmlFormatter
+
+    nb = nbformat.read(path, as_version=4)
+    prose = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
+    figures = 0
+    for cell in nb.cells:
+        for output in cell.get("outputs", []):
+            figure = output.get("data", {}).get("application/vnd.plotly.v1+json")
+            if figure:
+                figures += 1
+                output["data"] = {"text/html": drawn(figure, f"figure-{figures}")}
+    body, _ = HTMLExporter(template_name="basic", exclude_anchor_links=True).from_notebook_node(nb)
+    content = {
+        "name": path.stem,
+        "title": path.stem,
+        "body": body,
+        "math": any("$" in text for text in prose),
+    }
+    content |= {
+        "css": (TEMPLATES / "style.css").read_text(),
+        "highlight": HtmlFormatter().get_style_defs(".highlight"),
+    }
+    return environment().get_template("notebook.html.j2").render(content)
+
+
+def drawn(figure, place):
+    """A plotly figure as HTML that counts on Plotly being loaded."""
+    data, layout = (embed(json.dumps(figure.get(part) or empty)) for part, empty in (("data", []), ("layout", {})))
+    options = '{"responsive": true, "displaylogo": false}'
+    return f'<div id="{place}"></div><script>Plotly.newPlot("{place}", {data}, {layout}, {options})</script>'
+
+
+def run_counts(study):
+    """How many runs of the study's ledger are in which state."""
+    from aqa_lib.ledger.ledger import Ledger
+
+    ledger = Ledger(outputs(study))
+    return dict(collections.Counter(ledger.state(id) for id in ledger.ids()).most_common())

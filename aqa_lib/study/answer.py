@@ -1,0 +1,61 @@
+"""What a notebook calls to give its answer: shown where it is read, and kept for the report.
+
+Figures stay in a notebook as plotly's JSON, which JupyterLab draws by itself and the report draws with its
+own copy of plotly.js, so that neither asks another server for a script.
+"""
+
+import json
+import math
+import os
+
+from aqa_lib.errors import UserError
+from aqa_lib.ledger.files import write
+
+
+def answer(text, figure=None, table=None, surrogate=True):
+    """End a notebook: show the answer in words, its figure and its table, and keep them for the report.
+
+    text: one or two sentences, Markdown without formulas; the README quotes the first. figure: a plotly
+    figure. table: a DataFrame. surrogate: whether any of it was made from surrogate data.
+    """
+    from IPython.display import Markdown, display
+
+    if not isinstance(text, str) or not text.strip():
+        raise UserError("answer: the text is empty, say in a sentence what was found")
+    if figure is not None:
+        from aqa_lib.figures.style import style
+
+        style(figure, surrogate=surrogate)  # the badge goes wherever the picture goes
+    badge = " (surrogate)" if surrogate else ""
+    display(Markdown(f"**Answer{badge}.** {text.strip()}"))
+    if table is not None:
+        display(table)
+    if figure is not None:
+        figure.show()
+    stem = os.environ.get("AQA_NOTEBOOK_OUT")  # set by the runner, absent when a person runs the notebook
+    if stem:
+        if figure is not None:
+            write(f"{stem}.figure.json", figure.to_json())
+        content = {"text": text.strip(), "surrogate": bool(surrogate), "figure": figure is not None}
+        content["table"] = None if table is None else plain_table(table)
+        write(f"{stem}.answer.json", json.dumps(content, indent=1))  # last: present means complete
+
+
+def plain_table(table):
+    """A DataFrame as {"columns": [...], "rows": [[...]]} of numbers, words and None."""
+    if not hasattr(table, "itertuples"):
+        raise UserError(f"answer: table takes a DataFrame, but got {type(table).__name__}")
+    if table.index.names != [None] or table.index.dtype == object or str(table.index.dtype) == "str":
+        table = table.reset_index()
+    columns = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in table.columns]
+    return {"columns": columns, "rows": [[plain(v) for v in row] for row in table.itertuples(index=False)]}
+
+
+def plain(value):
+    """A table's cell as JSON knows it: numpy's numbers as Python's, NaN as None."""
+    value = value.item() if hasattr(value, "item") else value
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value)

@@ -1,0 +1,119 @@
+"""The table of a comparison, its words and its figures, by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from aqa_lib.figures.compare import label_fractions, panels
+from aqa_lib.published import read_off
+from aqa_lib.study.summary import differences, figures_published, practice, standing, summary, told, verdict
+
+# ---- the table and its words
+
+
+def runs_of(variant, values, block="official", fraction=0.1, **more):
+    n = len(values)
+    found = {"block": block, "variant": variant, "fraction": fraction, "draw": range(n), "seed": range(n)}
+    return pd.DataFrame(found | {"spearman": values, "parts": 1, "undefined": 0, "failed": 0} | more)
+
+
+A, B = [0.60, 0.62, 0.64, 0.61, 0.65, 0.63], [0.50, 0.53, 0.51, 0.52, 0.54, 0.55]
+C = [0.58, 0.66, 0.60, 0.66, 0.61, 0.66]
+
+
+def found_of(block="official"):
+    return pd.concat([runs_of("AA", B, block), runs_of("AA+MSFR", A, block), runs_of("S4AQA", C, block)])
+
+
+def test_published_numbers_stand_beside_the_first_block_alone():
+    table = summary(pd.concat([found_of(), found_of("leak-free")]), "AA", figures_published("ablation", "mtl_aqa"))
+    table = table.set_index(["block", "variant"])["published"]
+    assert table["official", "AA+MSFR"] == 0.661 and table["official", "AA"] == 0.618
+    assert np.isnan(table["official", "S4AQA"]) and table["leak-free"].isna().all()
+    assert figures_published("methods", "mtl_aqa")["S4AQA", 0.4] == {"": 0.746}
+    assert figures_published("ablation", "jigsaws") == {} == figures_published("methods", "surrogate")
+    assert "published" not in summary(found_of(), "AA")
+
+
+def test_parts_have_their_mean_and_their_published_number():
+    found = runs_of("S4AQA", A, fraction=0.5, Knot_Tying=C, Suturing=B)
+    table = summary(found, "S4AQA", figures_published("methods", "jigsaws")).iloc[0]
+    assert table["Knot_Tying"] == pytest.approx(np.mean(C)) and table["Knot_Tying, published"] == 0.813
+    assert table["Suturing, published"] == 0.533 and table["published"] == 0.655
+
+
+def test_p_is_corrected_within_each_block():
+    table = summary(pd.concat([found_of(), found_of("leak-free")]), "AA").set_index(["block", "variant"])
+    assert table["p (Holm)"]["official", "AA+MSFR"] == pytest.approx(2 * 2 / 2**6)  # smallest of two comparisons
+    assert table["p (Holm)"]["official"].equals(table["p (Holm)"]["leak-free"])
+
+
+def test_the_words_follow_from_the_numbers():
+    table = summary(pd.concat([found_of(), runs_of("AA", A, "leak-free"), runs_of("S4AQA", C, "leak-free")]), "AA")
+    words = told(table, "S4AQA", "AA")
+    assert words.startswith("S4AQA leads AA (official, 10% of labels: +.103 [") and "but p = .062 after Holm" in words
+    row = table[(table["variant"] == "S4AQA") & (table["block"] == "official")].iloc[0]
+    assert verdict(row, level=0.1)[0] == "beats"
+    assert ", and S4AQA cannot be told from AA (leak-free, 10% of labels: +.003 [-" in words
+    back = summary(found_of(), "S4AQA")
+    assert told(back, "AA", "S4AQA").startswith("AA trails S4AQA (official, 10% of labels: -.103 [")
+    one = summary(pd.concat([runs_of("AA", [0.5]), runs_of("S4AQA", [0.6])]), "AA").iloc[1]
+    assert verdict(one) == ("cannot be told from", "+.100, one pair")
+    none = summary(pd.concat([runs_of("AA", [0.5]), runs_of("S4AQA", [np.nan])]), "AA").iloc[1]
+    assert verdict(none)[0] == "cannot be compared with"
+
+
+def test_the_standing_names_who_differs():
+    text = standing(summary(found_of(), "AA"), "AA", level=0.1)
+    assert "S4AQA is first with .628, AA has place 3 of 3 with .525" in text
+    assert "better than it: S4AQA, AA+MSFR; worse: none (p < 0.1)" in text
+    strict = standing(summary(found_of(), "AA"), "AA", level=0.01)
+    assert "better than it: none" in strict and "6 draws cannot show any of 2 differences at that level" in strict
+    assert "cannot show" not in text and "without video" not in text
+    guess = pd.concat([found_of(), runs_of("no video: difficulty", [0.61 - 0.001 * i for i in range(6)])])
+    assert "the best guess without video (difficulty) lies above it with .6" in standing(summary(guess, "AA"), "AA")
+
+
+def test_every_difference_stands_beside_that_from_a_second_variant():
+    table = summary(found_of(), "AA", also="S4AQA").set_index("variant")
+    direct = summary(found_of(), "S4AQA").set_index("variant")
+    assert table["less S4AQA"].equals(direct["difference"].rename("less S4AQA"))
+    assert table["p (Holm), less S4AQA"].equals(direct["p (Holm)"].rename("p (Holm), less S4AQA"))
+
+
+def test_differences_pair_runs():
+    found = differences(found_of(), {"gain": ("AA+MSFR", "AA")})
+    assert found["spearman"].tolist() == pytest.approx(np.subtract(A, B)) and set(found["variant"]) == {"gain"}
+    assert summary(pd.concat([found, runs_of("none", [0.0] * 6)]), "none")["n"].tolist() == [6, 6]
+
+
+def test_the_rule_of_published_tables_is_named():
+    assert practice("jigsaws", "last").startswith("Each run counts at its last evaluation; on JIGSAWS USDL reports")
+    assert practice("surrogate", "best_test") == "Each run counts by the rule best_test."
+
+
+# ---- figures
+
+
+def test_the_figures_show_the_tables_numbers():
+    found = pd.concat([found_of(), found_of("leak-free")])
+    table = summary(found, "AA", figures_published("ablation", "mtl_aqa"))
+    figure = panels(table, surrogate=False)
+    by = {trace.name: trace for trace in figure.data}
+    assert list(by) == ["official", "leak-free", "published"]
+    assert list(by["official"].x) == pytest.approx([np.mean(B), np.mean(A), np.mean(C)])
+    ticks = dict(zip(figure.layout.yaxis.tickvals, figure.layout.yaxis.ticktext, strict=True))
+    assert {ticks[y]: x for x, y in zip(by["published"].x, by["published"].y, strict=True)} == {
+        "AA": 0.618,
+        "AA+MSFR": 0.661,
+    }
+    low = by["official"].x[0] - by["official"].error_x.arrayminus[0]
+    assert low == pytest.approx(table["low"][0])
+
+
+def test_published_curves_are_called_read_off():
+    table = summary(pd.concat([runs_of("S4AQA", A), runs_of("S4AQA", C, fraction=0.4)]), "S4AQA")
+    figure = label_fractions(table, read_off.LABEL_FRACTIONS, surrogate=False)
+    names = [trace.name for trace in figure.data if trace.name]
+    assert names == ["S4AQA", "S4AQA, published (read off a plot)"]
+    assert list(figure.data[-1].x) == [10, 20, 30, 40, 50] and figure.data[-1].y[0] == 0.676
