@@ -1,23 +1,20 @@
 """Data sets: `load(name, root, **options)` gives an AssessmentSet.
 
-Of sets whose actions are found rather than assessed, `thumos14` and `activitynet12`, it gives a GroundTruth
-(aqa_lib/data/ground_truth.py): who does what from when to when, in seconds.
-
-A reader is a file of readers/ with `OPTIONS` (knob -> default) and `load(root, **options)`; being there
-registers it. It may add `check(options)`, which sees all its options and returns them resolved.
+A reader is a file of readers/ with `OPTIONS` (name -> Setting) and `load(root, **options)`; being there registers it.
+It may add `check(options)`, which holds options against one another and returns all of them resolved.
 """
 
 import importlib
 import pkgutil
 from pathlib import Path
 
+from aqa_lib import settings
 from aqa_lib.data import readers
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content
-from aqa_lib.data.files.ground_truth import GroundTruth
-from aqa_lib.errors import check_type, choose
+from aqa_lib.errors import choose
 
-__all__ = ["AssessmentSet", "GroundTruth", "fingerprint", "load", "names", "reader", "resolve"]
+__all__ = ["AssessmentSet", "fingerprint", "load", "names", "reader", "resolve"]
 
 
 def names():
@@ -32,16 +29,13 @@ def reader(name):
 
 def resolve(name, options=None):
     """All options of data set `name`, defaults filled in, checked: what a run's identity records."""
-    module, options = reader(name), dict(options or {})
-    for knob in options:
-        choose(f"knob of data set {name!r}", knob, module.OPTIONS)
-    full = module.OPTIONS | options
-    full = {k: check_type(f"data set {name!r}", k, full[k], d) for k, d in module.OPTIONS.items()}
+    module = reader(name)
+    full = settings.resolve(f"data set {name!r}", module.OPTIONS, options or {}, "option")
     return module.check(full) if hasattr(module, "check") else full
 
 
 def load(name, root=None, **options):
-    """The data set `name`, an AssessmentSet or a GroundTruth; `root` is its folder where it is read from files."""
+    """The data set `name`, an AssessmentSet; `root` is its folder where it is read from files."""
     options = resolve(name, options)
     return reader(name).load(root, **options)
 

@@ -13,30 +13,37 @@ import pandas as pd
 import safetensors
 from safetensors.numpy import save_file
 
+from aqa_lib.data.actions import checked
+from aqa_lib.data.ragged import Ragged, fitted
 from aqa_lib.errors import UserError
 
-VERSION = 1
-FIELDS = ("features", "scores", "ids", "judges", "difficulty", "groups", "lengths", "pairs")
+VERSION = 2
+READ = (1, 2)  # in format 1 features of unequal length are padded
+FIELDS = ("features", "scores", "ids", "judges", "difficulty", "groups", "lengths", "pairs", "seconds")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class AssessmentSet:
-    """N assessed actions, each T segment features of D numbers, with a score where one is known.
+    """N videos, each T segments of features, with what is known of them: a score, a rank in pairs, actions.
 
     `features` is None where only the annotations are at hand: enough for splits, draws and whatever sees no video.
+    Videos of unequal length are a Ragged; padded features with `lengths` become one, and so do views and seconds.
     """
 
     name: str
-    features: np.ndarray | None  # [N, T, D] float32
-    scores: np.ndarray  # [N] float64, NaN = unlabelled
-    ids: np.ndarray  # [N] str, each once
-    table: pd.DataFrame  # one row an item; column "split" (train/test) where there is an official split
+    features: np.ndarray | Ragged | None = None  # [N, T, *shape] float32, shape has one axis or more
+    scores: np.ndarray | None = None  # [N] float64, NaN = unlabelled; None = all unlabelled
+    ids: np.ndarray | None = None  # [N] str, each once, never None
+    table: pd.DataFrame | None = None  # a row an item; column "split": train, test, "" for neither; None: ids alone
     judges: np.ndarray | None = None  # [N, J] awards
     difficulty: np.ndarray | None = None  # [N]
     groups: np.ndarray | None = None  # [N] str: competition, surgeon, ... whose items resemble each other
-    lengths: np.ndarray | None = None  # [N] int: valid segments where videos differ in length
+    lengths: np.ndarray | None = None  # [N] int: segments of each video; None where all have the same number
     pairs: np.ndarray | None = None  # [P, 2] int: items (better, worse), where skill is ranked in pairs
-    views: dict = dataclasses.field(default_factory=dict)  # flow, still ...: [N, T, D'] or a function that makes it
+    actions: pd.DataFrame | None = None  # video (id), label, start, end in seconds, a row an action
+    seconds: np.ndarray | Ragged | None = None  # [N, T, 2] float64: start and end of each segment
+    measure: str | None = None  # what tables of this set compare; None: the measure of the task
+    views: dict = dataclasses.field(default_factory=dict)  # flow, still ...: [N, T, *shape'], or a function
     truth: dict = dataclasses.field(default_factory=dict)  # planted truth, surrogate only
     meta: dict = dataclasses.field(default_factory=dict)  # options, source, "surrogate": bool
 
@@ -44,33 +51,46 @@ class AssessmentSet:
         def put(field, dtype):
             value = getattr(self, field)
             if value is not None:
-                try:
-                    value = np.ascontiguousarray(value, dtype=dtype)
-                except (TypeError, ValueError):
-                    why = f"field {field} does not convert to {dtype}"
-                    raise UserError(f"data set {self.name!r}: {why}") from None
-                object.__setattr__(self, field, value)
+                object.__setattr__(self, field, self._numbers(f"field {field}", value, dtype))
 
-        put("features", "float32")
+        for field, dtype in (("features", "float32"), ("seconds", "float64")):
+            put(field, dtype)
         for field in ("scores", "judges", "difficulty"):
             put(field, "float64")
         for field in ("ids", "groups"):
             put(field, "str")
         for field in ("lengths", "pairs"):
             put(field, "int64")
-        object.__setattr__(self, "table", self.table.reset_index(drop=True))
+        if self.ids is None:
+            self._refuse("ids", "is missing; every item needs an id of its own")
+        if self.scores is None:
+            object.__setattr__(self, "scores", np.full(self.ids.size, np.nan))
+        table = pd.DataFrame({"id": self.ids}) if self.table is None else self.table.reset_index(drop=True)
+        object.__setattr__(self, "table", table)
         self._check()
+        if self.actions is not None:
+            actions = checked(self.actions, self.ids, lambda why: self._refuse("actions", why))
+            object.__setattr__(self, "actions", actions)
+        self._align()
+
+    def _numbers(self, what, value, dtype):
+        """`value`, an array or a Ragged, as `dtype`."""
+        if isinstance(value, Ragged):
+            return value.astype(dtype)
+        try:
+            return np.ascontiguousarray(value, dtype=dtype)
+        except (TypeError, ValueError):
+            raise UserError(f"data set {self.name!r}: {what} does not convert to {dtype}") from None
+
+    def _refuse(self, field, why):
+        raise UserError(f"data set {self.name!r}: field {field} {why}")
 
     def _check(self):
-        def refuse(field, why):
-            raise UserError(f"data set {self.name!r}: field {field} {why}")
-
-        x, n = self.features, self.scores.size
+        """Refuse fields that do not fit the items."""
+        x, n, refuse = self.features, self.scores.size, self._refuse
         if x is not None:
-            if x.ndim != 3 or 0 in x.shape:
-                refuse("features", f"must be [N, T, D] with no empty axis, but has shape {x.shape}")
-            if not np.isfinite(x).all():
-                refuse("features", "holds NaN or infinity; drop or repair those items first")
+            if x.ndim < 3 or 0 in x.shape:
+                refuse("features", f"must be [N, T, D] or [N, T, ...] with no empty axis, but has shape {x.shape}")
             n = len(x)
         elif n == 0:
             refuse("scores", "is empty; a data set has at least one item")
@@ -92,6 +112,8 @@ class AssessmentSet:
             most = x.shape[1] if x is not None else self.lengths.max()
             if not ((self.lengths >= 1) & (self.lengths <= most)).all():
                 refuse("lengths", f"must lie in 1..{most}, the number of segments")
+            if isinstance(x, Ragged) and not np.array_equal(self.lengths, x.length):
+                refuse("lengths", "differs from the lengths of the ragged features; leave it out")
         if self.pairs is not None:
             if self.pairs.ndim != 2 or self.pairs.shape[1] != 2:
                 refuse("pairs", f"must have shape (P, 2), items (better, worse), but has {self.pairs.shape}")
@@ -99,14 +121,54 @@ class AssessmentSet:
                 refuse("pairs", f"must hold numbers of items, 0..{n - 1}")
             if (self.pairs[:, 0] == self.pairs[:, 1]).any():
                 refuse("pairs", "holds an item that is ranked against itself")
-        if "split" in self.table and not self.table["split"].isin(["train", "test"]).all():
-            refuse("table", "has a column split with values other than 'train' and 'test'")
+        if "split" in self.table and not self.table["split"].isin(["train", "test", ""]).all():
+            refuse("table", "has a column split with values other than 'train' and 'test' ('' for neither)")
+        if self.measure is not None and not (isinstance(self.measure, str) and self.measure):
+            refuse("measure", f"must be the name of a measure, such as spearman, but is {self.measure!r}")
+
+    def _align(self):
+        """Bring features, views and seconds into the same rows, an array where all videos have the same length."""
+        x, refuse = self.features, self._refuse
+        if x is None:
+            if self.seconds is not None:
+                refuse("seconds", "holds the times of segments, but there are no features; leave it out")
+            return
+        (N, T), length = x.shape[:2], x.length if isinstance(x, Ragged) else self.lengths
+        if length is not None and (length == T).all():
+            length = None
+        x = fitted(x, N, T, length)
+        if not np.isfinite(_rows(x)).all():
+            refuse("features", "holds NaN or infinity; drop or repair those items first")
+        object.__setattr__(self, "features", x)
+        if (s := self.seconds) is not None:
+            s = fitted(s, N, T, length)
+            if s is None or s.shape[2:] != (2,):
+                was = self.seconds.shape
+                refuse("seconds", f"must be [N, T, 2], start and end of each segment of the features, but has {was}")
+            start, end = _rows(s)[..., 0], _rows(s)[..., 1]
+            if not np.isfinite(_rows(s)).all() or (start > end).any():
+                refuse("seconds", "must hold finite times, start <= end")
+            object.__setattr__(self, "seconds", s)
+        if length is not None:
+            views = {k: v if callable(v) else self._fit(k, v, N, T, length) for k, v in self.views.items()}
+            object.__setattr__(self, "views", views)
+        object.__setattr__(self, "lengths", x.length if isinstance(x, Ragged) else None)
+
+    def _fit(self, name, x, N, T, length):
+        """View `name` in the rows of the features."""
+        x = self._numbers(f"its {name} features", x, "float32")
+        fit = fitted(x, N, T, length)
+        if fit is not None and np.isfinite(_rows(fit)).all():
+            return fit
+        same = "" if length is None else " and the lengths of the features"
+        want = f"finite and [N, T, D] with N, T = {(N, T)}{same}"
+        raise UserError(f"data set {self.name!r}: its {name} features must be {want}, but have shape {x.shape}")
 
     def __len__(self):
         return len(self.scores)
 
     def need_features(self):
-        """The features [N, T, D]; a UserError where the set is annotations alone."""
+        """The features [N, T, *shape]; a UserError where the set is annotations alone."""
         if self.features is None:
             raise UserError(
                 f"data set {self.name!r} has no features, only annotations: give a feature store "
@@ -115,7 +177,7 @@ class AssessmentSet:
         return self.features
 
     def view(self, name):
-        """Features [N, T, D'] of another kind: "rgb" are the set's own, others are made when asked for."""
+        """Features [N, T, *shape'] of another kind: "rgb" are the set's own, others are made when asked for."""
         if name == "rgb":
             return self.need_features()
         if name not in self.views:
@@ -124,12 +186,14 @@ class AssessmentSet:
                 "its feature store as a modality of that name, or choose a method that does without"
             )
         x = self.views[name]
-        x = np.ascontiguousarray(x() if callable(x) else x, dtype="float32")
-        if x.ndim != 3 or x.shape[:2] != self.need_features().shape[:2] or not np.isfinite(x).all():
-            want = f"finite and [N, T, D] with N, T = {self.features.shape[:2]}"
-            raise UserError(f"data set {self.name!r}: its {name} features must be {want}, but have shape {x.shape}")
+        x = self._fit(name, x() if callable(x) else x, *self.need_features().shape[:2], self.lengths)
         self.views[name] = x
         return x
+
+    @property
+    def ragged(self):
+        """True where the videos differ in length: features are a Ragged, and `lengths` says how many segments."""
+        return isinstance(self.features, Ragged)
 
     @property
     def surrogate(self):
@@ -139,17 +203,20 @@ class AssessmentSet:
     def save(self, path):
         """Write the set as one safetensors file; the file appears whole or not at all."""
         path = Path(path)
-        arrays, strings = {}, {}
-        for field in FIELDS:
-            _store(field, getattr(self, field), arrays, strings)
-        for column in self.table.columns:
-            _store(f"table/{column}", self.table[column].to_numpy(), arrays, strings)
-        for key in self.views:
-            _store(f"views/{key}", self.view(key), arrays, strings)
-        for key, value in self.truth.items():
-            _store(f"truth/{key}", value, arrays, strings)
-        text = {"version": VERSION, "name": self.name, "meta": self.meta, "strings": strings,
-                "columns": [str(c) for c in self.table.columns]}  # fmt: skip
+        arrays, strings, ragged = {}, {}, []
+        fields = {field: getattr(self, field) for field in FIELDS}
+        fields |= {f"table/{c}": self.table[c].to_numpy() for c in self.table.columns}
+        if self.actions is not None:
+            fields |= {f"actions/{c}": self.actions[c].to_numpy() for c in self.actions.columns}
+        fields |= {f"views/{key}": self.view(key) for key in self.views}
+        fields |= {f"truth/{key}": value for key, value in self.truth.items()}
+        for name, value in fields.items():
+            if isinstance(value, Ragged):
+                ragged.append(name)
+            _store(name, _rows(value), arrays, strings)
+        text = {"version": VERSION, "name": self.name, "meta": self.meta, "measure": self.measure, "strings": strings,
+                "columns": [str(c) for c in self.table.columns], "ragged": ragged,
+                "actions": None if self.actions is None else [str(c) for c in self.actions.columns]}  # fmt: skip
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -168,20 +235,28 @@ class AssessmentSet:
             with safetensors.safe_open(path, framework="numpy") as file:
                 text = json.loads(file.metadata()["aqa"])
                 stored = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            if text["version"] == VERSION:
+            if text["version"] in READ:
                 stored |= text["strings"]
-                fields = {"features": None} | {k: stored[k] for k in FIELDS if k in stored}
+                stored |= {k: Ragged(stored[k], stored["lengths"]) for k in text.get("ragged", ())}
+                fields = {k: stored[k] for k in FIELDS if k in stored}
                 fields["table"] = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})
+                if text.get("actions") is not None:
+                    fields["actions"] = pd.DataFrame({c: stored[f"actions/{c}"] for c in text["actions"]})
                 fields["truth"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
                 fields["views"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("views/")}
-                fields |= {"name": text["name"], "meta": text["meta"]}
+                fields |= {"name": text["name"], "meta": text["meta"], "measure": text.get("measure")}
         except FileNotFoundError:
             raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from None
         except Exception as error:  # of many kinds, in a file that something else wrote
             raise UserError(f"{path} is not a data set written by AssessmentSet.save ({error})") from error
-        if text["version"] != VERSION:
-            raise UserError(f"{path} has format {text['version']}, but {VERSION} is read: save it anew")
+        if text["version"] not in READ:
+            raise UserError(f"{path} has format {text['version']}, but {VERSION} and older are read: save it anew")
         return cls(**fields)
+
+
+def _rows(x):
+    """The numbers of an array or a Ragged."""
+    return x.rows if isinstance(x, Ragged) else x
 
 
 def _store(name, value, arrays, strings):

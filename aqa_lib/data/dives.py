@@ -143,7 +143,7 @@ def observe(rng, execution, dive, nuisance, size, strength, fast, view="rgb"):
         layer = (layer + turned) * np.float32(0.5**0.5)
     x = np.tanh(latent @ layer) @ (normal("map", HIDDEN, size) * np.float32(HIDDEN**-0.5))  # [N, T, D]
     x += 0.3 * normal("offset", size) - 0.1
-    # softplus less a threshold: what averaging a ReLU over places and frames gives, and exact zeros
+    # softplus less a threshold: what averaging a ReLU over pixels and frames gives, and exact zeros
     x *= 4
     np.logaddexp(x, 0, out=x)
     x -= 0.2

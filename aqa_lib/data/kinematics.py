@@ -16,8 +16,6 @@ import scipy.fft
 
 from aqa_lib.errors import UserError, choose
 
-STATISTICS = ("mean", "sd", "min", "max", "step")
-
 
 def cut(frames, segments, where="a recording"):
     """Bounds [T + 1] of `segments` parts of `frames` frames."""

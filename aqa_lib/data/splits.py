@@ -2,9 +2,22 @@
 
 A split and a label draw are functions of names and of the data, through `aqa_lib.chance`: the same call gives
 the same items in any process. Draws are nested: a smaller fraction's labels are a prefix of a larger one's.
+
+    split = get("fold:four/2")(data)          # a split by its name
+    every(data, "fold:four")                  # ["fold:four/1", "fold:four/2", ...]
+    training, test = pairs(data, split)       # the ranked pairs of a split
+
+    official                the set's own, column "split" of its table: train, test, "" for neither
+    leak_free               whole groups held out
+    fold:PROTOCOL/NAME      tests on the items of one fold; column "fold_PROTOCOL" names the fold of each item
+    division:K              column "split_K": train, test, "" for neither, as ranked videos are divided
+
+Tested on are items with a score; in sets that are learnt from otherwise (pairs, actions, no score at all), all items of
+the test part.
 """
 
 import dataclasses
+import functools
 import operator
 from numbers import Real
 
@@ -26,24 +39,24 @@ class Split:
 
 
 def official(data):
-    """The split that the data set comes with (column "split"); test items without a score are left out."""
+    """The split that the data set comes with (column "split")."""
     if "split" not in data.table:
         raise UserError(
             f"data set {data.name!r} has no official split: give its table a column split of train and test"
         )
-    return _split(data, "official", data.table["split"].to_numpy() == "test")
+    return _parts(data, "official", data.table["split"].to_numpy())
 
 
 def leak_free(data):
     """No group (competition, surgeon) in both parts: whole groups are held out.
 
-    The test part is near the official share of the items that have a score, or a quarter of them. Of 256 fixed
-    random orders of the groups, the one is taken of which some beginning comes nearest to that share.
+    The test part is near the official share of the items that have a score (pair, action), or a quarter of them. Of
+    256 fixed random orders of the groups, the one is taken of which some beginning comes nearest to that share.
     """
     if data.groups is None:
         raise UserError(f"data set {data.name!r} has no groups for a leak-free split: fill in its field groups")
     groups, group = np.unique(data.groups, return_inverse=True)
-    known = ~np.isnan(data.scores)
+    known = labelled(data)
     sizes = np.bincount(group[known], minlength=len(groups))
     if (sizes > 0).sum() < 2:
         only = "one group only" if len(groups) < 2 else "scores in fewer than two groups"
@@ -54,24 +67,108 @@ def leak_free(data):
     held = np.cumsum(sizes[orders], axis=1)  # [256, G] scored items in the first g groups
     off = np.where((held > 0) & (held < sizes.sum()), np.abs(held - share * sizes.sum()), np.inf)  # some in each part
     order, last = np.unravel_index(np.argmin(off), off.shape)
-    return _split(data, "leak_free", np.isin(data.groups, groups[orders[order, : last + 1]]))
-
-
-def _split(data, name, test):
-    test_items = np.flatnonzero(test & ~np.isnan(data.scores))
-    train_items = np.flatnonzero(~test)
-    if len(test_items) == 0 or len(train_items) == 0:
-        part = "scored test" if len(test_items) == 0 else "training"
-        raise UserError(f"data set {data.name!r}: the {name} split leaves no {part} items")
-    return Split(name, train_items, test_items)
+    test = np.isin(data.groups, groups[orders[order, : last + 1]])
+    return _split(data, "leak_free", ~test, test)
 
 
 SPLITS = {"official": official, "leak_free": leak_free}
 
 
 def get(name):
-    """The function that makes the split `name`."""
-    return SPLITS[choose("split", name, SPLITS)]
+    """The function that makes the split `name` of a data set."""
+    if str(name).startswith(("fold:", "division:")):
+        return functools.partial(listed, name=name)
+    choose("split", name, [*SPLITS, "fold:PROTOCOL/NAME", "division:K"])
+    return SPLITS[name]
+
+
+def listed(data, name):
+    """The split `name` of those that stand in the table: fold:PROTOCOL/NAME or division:K.
+
+    An item in no fold (an empty cell) is trained on where nothing is known of it, and left out where something is: it
+    belongs to no published fold.
+    """
+    found = _listed(data)
+    if name not in found:
+        choose(f"split of data set {data.name!r}", name, names(data))
+    kind, cells, word = found[name]
+    if kind == "division":
+        return _parts(data, name, cells)
+    return _split(data, name, (cells != word) & ~((cells == "") & labelled(data)), cells == word)
+
+
+def names(data):
+    """The names of all splits of a set."""
+    has = {"official": "split" in data.table, "leak_free": data.groups is not None}
+    return [*(name for name in SPLITS if has[name]), *_listed(data)]
+
+
+def _listed(data):
+    """Name -> (kind, cells [N] of its column, the word of them that is tested on) of all folds and divisions."""
+    found = {}
+    for column in map(str, data.table.columns):
+        if column.startswith("fold_"):
+            kind, cells = f"fold:{column.removeprefix('fold_')}", _cells(data, column)
+            found |= {f"{kind}/{word}": (kind, cells, word) for word in sorted(set(cells) - {""})}
+        elif column.startswith("split_"):
+            cells = _cells(data, column)
+            if set(cells) <= {"train", "test", ""}:
+                found[f"division:{column.removeprefix('split_')}"] = "division", cells, "test"
+    return found
+
+
+def _cells(data, column):
+    """[N] a column as text, "" where nothing stands."""
+    column = data.table[column]
+    return column.astype(object).where(column.notna(), "").astype(str).to_numpy()
+
+
+def _parts(data, name, cells):
+    return _split(data, name, cells == "train", cells == "test")
+
+
+def _split(data, name, train, test):
+    """The Split of two masks [N]; test items without a score are left out where there are scores to learn from."""
+    known = ~np.isnan(data.scores)
+    scored = known.any() or (data.pairs is None and data.actions is None)
+    train_items, test_items = np.flatnonzero(train), np.flatnonzero(test & known if scored else test)
+    if len(test_items) == 0 or len(train_items) == 0:
+        part = "training" if len(test_items) else "scored test" if scored else "test"
+        raise UserError(f"data set {data.name!r}: the {name} split leaves no {part} items")
+    return Split(name, train_items, test_items)
+
+
+def labelled(data):
+    """[N] bool: items with a score; where no item has one, those in a pair, else those with an action."""
+    known = ~np.isnan(data.scores)
+    if known.any():
+        return known
+    if data.pairs is not None:
+        return np.isin(np.arange(len(data)), data.pairs)
+    return known if data.actions is None else np.isin(data.ids, data.actions["video"].to_numpy(dtype=str))
+
+
+def every(data, kind):
+    """Names of the splits of a kind, "fold:PROTOCOL" or "division", that test on a labelled item."""
+    found, known = _listed(data), labelled(data)
+    if not found:
+        has = "no folds and no divisions: give its table a column fold_PROTOCOL or split_K"
+        raise UserError(f"data set {data.name!r} has {has}")
+    choose(f"kind of splits of data set {data.name!r}", kind, list(dict.fromkeys(of for of, *_ in found.values())))
+    return [name for name, (of, cells, word) in found.items() if of == kind and (known & (cells == word)).any()]
+
+
+def pairs(data, split):
+    """(training pairs, test pairs) [P, 2] of a split, or of the split of that name.
+
+    As published: trained on are pairs of two training videos, tested on are all pairs with a held-out video, whose
+    other video may be one that was trained on.
+    """
+    if data.pairs is None:
+        raise UserError(f"data set {data.name!r} has no ranked pairs: take epic_skills, best or ui_prmd")
+    split = get(split)(data) if isinstance(split, str) else split
+    train, test = np.isin(data.pairs, split.train).all(axis=1), np.isin(data.pairs, split.test).any(axis=1)
+    return data.pairs[train], data.pairs[test]
 
 
 def label_draw(data, fraction, draw, how="stratified", split=None):

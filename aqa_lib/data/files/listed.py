@@ -1,7 +1,7 @@
 """What readers of published lists share: annotations in a table, and features from a feature store where one is given.
 
-The published sets of videos come without features. Such a reader adds `STORE` to its options, passes them through
-`with_store`, and hands its table to `listed`.
+The published sets of videos come without features. Such a reader adds `STORE` to its options and hands its table
+to `listed`.
 """
 
 import numpy as np
@@ -9,16 +9,12 @@ import numpy as np
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.store import joined
 from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting
 
 STORE = {
-    "features": None,  # path of a feature store, from root
-    "modality": None,  # of the store, "rgb+flow" sets two side by side
+    "features": Setting(None, "path of a feature store, from root; None: annotations alone", kind=str),
+    "modality": Setting(None, "of the store, where it has several; rgb+flow sets two side by side", kind=str),
 }
-
-
-def with_store(options):
-    """The options with the store's path as text, which is what a run's identity can record."""
-    return options | {"features": options["features"] and str(options["features"])}
 
 
 def chosen(table, column, value, root):

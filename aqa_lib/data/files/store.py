@@ -3,7 +3,8 @@
     Store.write("data/dives.features", {"rgb": {"v1": x1, "v2": x2}}, {"rgb": {"fps": 25.0, "stride": 16}})
     store = Store.read("data/dives.features")
     store.get("v1")                            # [T, D] float32, read from disk here, not before
-    store.stack(["v2", "v1"], "rgb+flow")      # [N, T, D] and lengths [N], in the order asked for
+    store.ragged(["v2", "v1"], "rgb+flow")     # Ragged of both, in the order asked for
+    store.stack(["v2", "v1"], "rgb+flow")      # [N, T, D], ending in zeros, and lengths [N]
 
 The file is safetensors: for each modality `values/<m>` [sum of T, ...] with the videos one after another and
 `starts/<m>` [N + 1]; ids and what is known of each modality stand as JSON in its metadata. T may differ between
@@ -27,6 +28,7 @@ import safetensors
 from safetensors.numpy import save_file
 
 from aqa_lib.data.files.folder import once
+from aqa_lib.data.ragged import Ragged
 from aqa_lib.errors import UserError, choose
 
 VERSION = 1
@@ -136,11 +138,15 @@ class Store:
         for field in ("fps", "stride", "window"):
             if known[field] is None:
                 raise UserError(f"{self.path} does not say the {field} of {modality}: write it with {field}")
-        start = known["stride"] * np.arange(len(self.get(video, modality)))
-        return np.stack([start, start + known["window"]], axis=1) / known["fps"]
+        return _seconds(known, np.arange(len(self.get(video, modality))))
 
     def stack(self, ids, modality=None, segments=None):
-        """Features [N, T, ...] and lengths [N] of videos `ids`; short ones end in zeros.
+        """Features [N, T, ...] and lengths [N] of videos `ids`; short ones end in zeros."""
+        x = self.ragged(ids, modality, segments)
+        return x.padded(), x.length
+
+    def ragged(self, ids, modality=None, segments=None):
+        """Features of videos `ids`, a Ragged.
 
         "rgb+flow" sets the modalities side by side. With `segments`, every video must have that many.
         """
@@ -159,11 +165,7 @@ class Store:
                     of = f"{segments} are asked for" if segments else f"{len(parts[0])} of {modalities[0]}"
                     raise UserError(f"video {video!r} has {len(x)} {m} segments in {self.path}, but {of}")
             items.append(np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0])
-        lengths = np.array([len(x) for x in items], dtype="int64")
-        out = np.zeros((len(items), lengths.max(initial=1), *items[0].shape[1:]), dtype=items[0].dtype)
-        for row, x in zip(out, items, strict=True):
-            row[: len(x)] = x
-        return out, lengths
+        return Ragged.of(items)
 
     def _only(self, modality):
         if modality is None and len(self.about) > 1:
@@ -175,32 +177,38 @@ TURNS = ("rot90", "rot180", "rot270")  # the views of the modality "rotations", 
 
 
 def joined(features, ids, modality=None):
-    """Fields features, lengths and views of an AssessmentSet of videos `ids`, from the store at path `features`.
+    """Fields features, seconds and views of an AssessmentSet of videos `ids`, from the store at path `features`.
 
-    Lengths are None where all videos have the same. Views are the store's other modalities, read when asked for.
+    Seconds are given where the store knows the fps, stride and window of the modality. Views are the store's other
+    modalities, read when asked for.
     """
     if features is None:
         return {}
     store = Store.read(features)
-    x, lengths = store.stack(ids, modality)
-    views = {}
+    x = store.ragged(ids, modality)
+    fields = {"features": x, "views": {}}
+    known = store.about[str(modality).split("+")[0] if modality else store.modalities[0]]
+    if None not in (known["fps"], known["stride"], known["window"]):
+        fields["seconds"] = Ragged(_seconds(known, np.arange(len(x.rows)) - np.repeat(x.start, x.length)), x.length)
     for m in store.modalities:
         if m == "rotations":
-            views |= {turn: partial(_turned, store, ids, k) for k, turn in enumerate(TURNS, 1)}
+            fields["views"] |= {turn: partial(_turned, store, ids, k) for k, turn in enumerate(TURNS, 1)}
         elif m != modality:
-            views[m] = partial(_stacked, store, ids, m)
-    return {"features": x, "lengths": lengths if (lengths < x.shape[1]).any() else None, "views": views}
+            fields["views"][m] = partial(store.ragged, ids, m)
+    return fields
 
 
-def _stacked(store, ids, modality):
-    return store.stack(ids, modality)[0]
+def _seconds(known, t):
+    """Start and end [..., 2] of segments number `t` in seconds."""
+    start = known["stride"] * t
+    return np.stack([start, start + known["window"]], axis=-1) / known["fps"]
 
 
 def _turned(store, ids, k):
-    x = _stacked(store, ids, "rotations")
+    x = store.ragged(ids, "rotations")
     if x.ndim != 4 or x.shape[2] != 1 + len(TURNS):
         raise UserError(f"{store.path}: rotations must be [T, 4, D] a video, one a quarter turn, but are {x.shape[1:]}")
-    return x[:, :, k]
+    return Ragged(x.rows[:, k], x.length)
 
 
 def _checked(x, modality, video):

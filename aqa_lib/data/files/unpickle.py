@@ -6,7 +6,7 @@ attributes, fill containers or make keys are held to plain types, too. The machi
 Python, whose memo is a dict: the one in C makes room for whatever index a file of ten bytes mentions.
 
 A file cannot take more memory or time than its size warrants, either: what is made of parts is together no larger than
-the file, integers that are hashed or multiplied are short, and arrays do not stand in one another without end.
+twice the file, integers that are hashed or multiplied are short, and arrays do not stand in one another without end.
 """
 
 import io
@@ -243,7 +243,9 @@ class _Plain(pickle._Unpickler):
 
     def __init__(self, content):
         super().__init__(io.BytesIO(content), encoding="latin1")
-        self.room = len(content)  # what may still be made: parts stand in the file once, but can be used at will
+        # what may still be made: parts stand in the file once, but can be used at will; twice their size, since old
+        # protocols make bytes of text before they make an array of the bytes
+        self.room = 2 * len(content)
         self.nested = {}  # id of a finished array -> the array, and how many arrays of objects stand in one another
 
     def find_class(self, module, name):

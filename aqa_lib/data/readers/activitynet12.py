@@ -1,9 +1,12 @@
-"""ActivityNet 1.2, temporal localisation: 4,441 training and 2,198 validation videos, 100 classes, a GroundTruth.
+"""ActivityNet 1.2, temporal localisation: 4,441 training and 2,198 validation videos, 100 classes.
 
-`activity_net.v1-2.min-missing-removed.json`, or the only .json in `root`. Its 2,268 testing videos have no labels.
+`activity_net.v1-2.min-missing-removed.json`, or the only .json in `root`. Its 2,268 testing videos have no
+labels and are in neither part of the split; the validation videos are the test part, as in print. Nothing is scored:
+`actions` of the set says who does what from when to when, `aqa_lib.data.actions` gives a subset's.
 """
 
-from aqa_lib.data.files import ground_truth
+from aqa_lib.data.actions import actions_of
+from aqa_lib.data.files import activitynet_json
 from aqa_lib.data.files.folder import content, folder, need
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load"]
@@ -14,12 +17,13 @@ COUNTS = {  # videos, actions, labels, actions without extent
     "validation": (2198, 3281, 100, 3),
     "testing": (2268, 0, 0, 0),
 }
+SPLITS = {"training": "train", "validation": "test", "testing": ""}
 FILE = "activity_net.v1-2.min-missing-removed.json"
 
 
 def load(root, **options):
-    """The GroundTruth of the subsets `training`, `validation` and `testing`."""
-    return ground_truth.read(_file(root), "activitynet12", subsets=list(COUNTS))
+    """The videos of the subsets `training`, `validation` and `testing`."""
+    return activitynet_json.read(_file(root), "activitynet12", SPLITS)
 
 
 def fingerprint(root):
@@ -28,10 +32,9 @@ def fingerprint(root):
 
 
 def checks(root, **options):
-    truth = load(root)
-    train = truth.of("training").actions
-    videos = train.groupby("label")["video"].nunique()
-    found = ground_truth.counts(truth, COUNTS)
+    data = load(root)
+    videos = actions_of(data, "training").groupby("label")["video"].nunique()
+    found = activitynet_json.counts(data, COUNTS)
     return [*found, ("training videos of a label, fewest and most", [int(videos.min()), int(videos.max())], [29, 66])]
 
 

@@ -13,12 +13,13 @@ import pandas as pd
 from scipy.io import loadmat
 
 from aqa_lib.data.files.folder import content, folder, need, once
-from aqa_lib.data.files.listed import STORE, chosen, listed, with_store
-from aqa_lib.errors import UserError, choose
+from aqa_lib.data.files.listed import STORE, chosen, listed
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 ACTIONS = ("diving", "gym_vault", "ski_big_air", "snowboard_big_air", "sync_diving_3m", "sync_diving_10m")  # 1..6
 OPTIONS = {
-    "action": "all",  # or one of ACTIONS
+    "action": Setting("all", "which of the six actions", choices=("all", *ACTIONS)),
     **STORE,
 }
 COUNTS = {  # action -> training and test samples
@@ -32,14 +33,9 @@ COUNTS = {  # action -> training and test samples
 SIDES = ("train", "test")
 
 
-def check(options):
-    choose("action of AQA-7", options["action"], ["all", *ACTIONS])
-    return with_store(options)
-
-
 def load(root, **options):
     """The set; official split, action as group, features None where no store is given."""
-    o = check(OPTIONS | options)
+    o = resolve("aqa7", OPTIONS, options, "option")
     root = located(root)
     table = pd.concat([_list(root, side) for side in SIDES], ignore_index=True)
     once(table["id"].tolist(), f"{root}, training and test list together")

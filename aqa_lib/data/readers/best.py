@@ -4,17 +4,18 @@
     root/splits/<task>/{train,test}_vid_list.txt          videos
     root/splits/<task>/{train,test}.txt                   pairs: better worse
 
-`pairs` of the set are the training and the test pairs; column split_1 of the table says which videos are held out,
-aqa_lib.data.folds.pairs(data, 1) gives the two lists. Here test pairs are between held-out videos. Nothing has a
+`pairs` of the set are the training and the test pairs; column split_1 of the table says which videos are held out, so
+that splits.pairs(data, "division:1") gives the two lists. Here test pairs are between held-out videos. Nothing has a
 score. Ids are <task>/<video>; features come from a feature store under those ids, if one is given.
 """
 
 import pandas as pd
 
-from aqa_lib.data import folds
+from aqa_lib.data import splits
 from aqa_lib.data.files.folder import content, csv_rows, folder, need, number, once, text_of
-from aqa_lib.data.files.listed import STORE, listed, with_store
-from aqa_lib.errors import UserError, choose
+from aqa_lib.data.files.listed import STORE, listed
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load"]
 
@@ -26,20 +27,15 @@ COUNTS = {  # training and test pairs; videos are 75 and 25 everywhere
     "tie_tie": (2176, 233),
 }
 OPTIONS = {
-    "task": "all",  # or one of the five
+    "task": Setting("all", "which of the five tasks", choices=("all", *COUNTS)),
     **STORE,
 }
 HOLDS = "BEST.csv and the folder splits"
 
 
-def check(options):
-    choose("task of best", options["task"], (*COUNTS, "all"))
-    return with_store(options)
-
-
 def load(root, **options):
     """The videos of a task and their ranked pairs."""
-    o, root = check(OPTIONS | options), folder("best", root, HOLDS)
+    o, root = resolve("best", OPTIONS, options, "option"), folder("best", root, HOLDS)
     spans = _spans(root)
     rows, pairs = [], []
     for task in COUNTS if o["task"] == "all" else (o["task"],):
@@ -62,10 +58,10 @@ def fingerprint(root):
 
 def checks(root, task="all", **options):
     """(what, found, expected) of the tasks."""
-    o, found = check(OPTIONS | options | {"task": task}), []
+    o, found = resolve("best", OPTIONS, options | {"task": task}, "option"), []
     for task in COUNTS if o["task"] == "all" else (o["task"],):
         data = load(root, **(o | {"task": task}))
-        train, test = folds.pairs(data, 1)
+        train, test = splits.pairs(data, "division:1")
         held = (data.table["split_1"] == "test").to_numpy()
         found.append((f"{task}: training and test videos", [int((~held).sum()), int(held.sum())], [75, 25]))
         found.append((f"{task}: training and test pairs", [len(train), len(test)], list(COUNTS[task])))

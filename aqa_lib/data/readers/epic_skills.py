@@ -5,7 +5,7 @@
 
 `pairs` of the set are all pairs; the table says in columns split_1 .. split_4 which videos are held out. In the
 published divisions a test pair has at least one held-out video, *and its other video may be one that was trained on*
-(about four in five of them): aqa_lib.data.folds.pairs gives them so, and the loader verifies it against the lists.
+(about four in five of them): aqa_lib.data.splits.pairs gives them so, and the loader verifies it against the lists.
 Nothing has a score. Ids are <Task>/<video>; features come from a feature store under those ids, if one is given.
 """
 
@@ -13,10 +13,11 @@ from collections import Counter
 
 import pandas as pd
 
-from aqa_lib.data import folds
+from aqa_lib.data import splits
 from aqa_lib.data.files.folder import content, csv_rows, folder, need
-from aqa_lib.data.files.listed import STORE, listed, with_store
-from aqa_lib.errors import UserError, choose
+from aqa_lib.data.files.listed import STORE, listed
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load"]
 
@@ -36,21 +37,16 @@ MEMBERS = {task: (task,) for task in COUNTS} | {
     "all": tuple(COUNTS),
 }
 OPTIONS = {
-    "task": "all",  # or one of the seven, or Drawing, Surgery (pooled as in print)
+    "task": Setting("all", "one of the seven tasks, or Drawing, Surgery: pooled as in print", choices=tuple(MEMBERS)),
     **STORE,
 }
 DIVISIONS = (1, 2, 3, 4)
 HOLDS = f"the folders {', '.join(COUNTS)}"
 
 
-def check(options):
-    choose("task of epic_skills", options["task"], MEMBERS)
-    return with_store(options)
-
-
 def load(root, **options):
     """The videos of a task and their ranked pairs."""
-    o, root = check(OPTIONS | options), folder("epic_skills", root, HOLDS)
+    o, root = resolve("epic_skills", OPTIONS, options, "option"), folder("epic_skills", root, HOLDS)
     tables, pairs, published = [], [], {}
     for task in MEMBERS[o["task"]]:
         better_worse, lists = _annotations(root, task)
@@ -76,14 +72,14 @@ def fingerprint(root):
 
 def checks(root, task="all", **options):
     """(what, found, expected) of the tasks and of their divisions."""
-    o, found = check(OPTIONS | options | {"task": task}), []
+    o, found = resolve("epic_skills", OPTIONS, options | {"task": task}, "option"), []
     for name, (videos, pairs) in (COUNTS | POOLED).items():
         if not set(MEMBERS[name]) <= set(MEMBERS[task]):
             continue
         data = load(root, **(o | {"task": name}))
         found.append((f"{name}: videos and pairs", [len(data), len(data.pairs)], [videos, pairs]))
         for k in DIVISIONS if name in COUNTS else ():
-            train, test = folds.pairs(data, k)
+            train, test = splits.pairs(data, f"division:{k}")
             held = (data.table[f"split_{k}"] == "test").to_numpy()
             mixed = int((~held[test]).any(axis=1).sum())
             given = [314, 222, 10] if (name, k) == ("Chopstick_Using", 1) else None
@@ -113,11 +109,11 @@ def _annotations(root, task):
 
 
 def _verify(data, published, root):
-    """Every published list must be what `folds.pairs` makes of the divided videos."""
+    """Every published list must be what `splits.pairs` makes of the divided videos."""
     for task, lists in published.items():
         video, of = data.table["video"].to_numpy(), (data.table["task"] == task).to_numpy()
         for k in DIVISIONS:
-            for part, ours in zip(("train", "val"), folds.pairs(data, k), strict=True):
+            for part, ours in zip(("train", "val"), splits.pairs(data, f"division:{k}"), strict=True):
                 made = Counter((video[a], video[b]) for a, b in ours if of[a])
                 if made != Counter(lists[part, k]):
                     odd = next(iter((made - Counter(lists[part, k])) + (Counter(lists[part, k]) - made)))

@@ -8,6 +8,8 @@ right): position xyz (3), rotation matrix by rows (9), linear velocity (3), rota
 (1). Each manipulator is a node: its 19 channels stand together, so that features [N, T, 76 M] reshape to
 [N, T, 4, 19 M]. What becomes of a channel is in aqa_lib/data/kinematics.py.
 
+The four folds of the literature and one surgeon out are splits, "fold:four/2" and "fold:louo/B".
+
 A trial with kinematics but without a score is kept, unlabelled. A trial whose kinematics are missing or empty is
 left out, with a warning, and listed in meta["skipped"].
 """
@@ -24,53 +26,33 @@ from aqa_lib.data import kinematics
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files import unpickle
 from aqa_lib.data.files.folder import content, folder, matrix, need, number, once, text_of
-from aqa_lib.errors import UserError, choose
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load", "mirrored"]
 
 TASKS = ("Suturing", "Needle_Passing", "Knot_Tying")
 NODES = ("master left", "master right", "patient left", "patient right")
-CHANNELS = (
-    *("x", "y", "z"),
-    *(f"r{i}{j}" for i in range(3) for j in range(3)),
-    *("vx", "vy", "vz"),
-    *("wx", "wy", "wz"),
-    "gripper",
-)
 ITEMS = ("tissue", "handling", "motion", "flow", "overall", "quality")
 HOLDS = f"the tasks {', '.join(TASKS)}"
 RATE = 30  # frames a second
-OPTIONS = {
-    "task": "all",  # or Suturing, Needle_Passing, Knot_Tying
-    "nodes": "all",  # or master, patient
-    "kind": "dct",  # or statistics
-    "segments": 10,
-    "coefficients": 8,  # of each channel in a segment, where kind is dct
-    "folds": None,  # path, from root, of a .json or .pkl of task -> four lists of trials; None: four_fold.json
-    "protocol": "louo",  # or four: which folds the column split is made of, where fold is given
-    "fold": None,  # name of the fold that is tested on as the official split; None: no official split
-}
 MEMBERS = {"all": (0, 1, 2, 3), "master": (0, 1), "patient": (2, 3)}
+OPTIONS = {
+    "task": Setting("all", "which of the three tasks", choices=("all", *TASKS)),
+    "nodes": Setting("all", "whose manipulators", choices=tuple(MEMBERS)),
+    "kind": Setting("dct", "segment features: cosine coefficients or statistics", choices=kinematics.KINDS),
+    "segments": Setting(10, "segments of a trial", low=1),
+    "coefficients": Setting(8, "of each channel in a segment, where kind is dct", low=1),
+    "folds": Setting(
+        None, "path, from root, of a .json or .pkl of task -> four lists of trials; None: four_fold.json", kind=str
+    ),
+}
 COUNTS = {"Suturing": (39, [9, 10, 10, 10]), "Needle_Passing": (28, [7] * 4), "Knot_Tying": (36, [9] * 4)}
-
-
-def check(options):
-    """The options, words among the known ones and numbers above 0."""
-    choose("task of jigsaws", options["task"], (*TASKS, "all"))
-    choose("nodes of jigsaws", options["nodes"], MEMBERS)
-    choose("kind of segment features", options["kind"], kinematics.KINDS)
-    choose("protocol of jigsaws", options["protocol"], ("louo", "four"))
-    for name in ("segments", "coefficients"):
-        if options[name] < 1:
-            raise UserError(f"jigsaws: {name} must be 1 or more, but is {options[name]}")
-    for name in ("folds", "fold"):
-        options[name] = None if options[name] is None else str(options[name])
-    return options
 
 
 def load(root, **options):
     """Segment features of every trial, its GRS total as the score, the surgeon as the group."""
-    o = check(OPTIONS | options)
+    o = resolve("jigsaws", OPTIONS, options, "option")
     root = folder("jigsaws", root, HOLDS)
     rows, features, skipped = [], [], []
     columns = np.concatenate([np.arange(19) + 19 * m for m in MEMBERS[o["nodes"]]])
@@ -93,11 +75,6 @@ def load(root, **options):
     fold_of = _four_folds(root, o["folds"])
     if fold_of:
         table["fold_four"] = [fold_of.get(trial, "") for trial in table["id"]]
-    if o["fold"] is not None:
-        table["split"] = _official(table, o)
-        if o["protocol"] == "four":  # scored trials in no published fold belong to neither part
-            keep = ((table["fold_four"] != "") | table["score"].isna()).to_numpy()
-            table, features = table[keep], [x for x, k in zip(features, keep, strict=True) if k]
     meta = {"options": o, "skipped": skipped, "surrogate": False, "source": "JIGSAWS"}
     meta["nodes"] = [NODES[m] for m in MEMBERS[o["nodes"]]]
     return AssessmentSet(
@@ -151,14 +128,12 @@ def fingerprint(root):
 def checks(root, task="all", **options):
     """(what, found, expected) of the release: trials with a score, folds, scores that are not the sum of items."""
     root, found = folder("jigsaws", root, HOLDS), []
-    o = check(OPTIONS | options | {"task": task})
+    o = resolve("jigsaws", OPTIONS, options | {"task": task}, "option")
     folds = _four_folds(root, o["folds"])
     for task in _tasks(o):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if o["fold"] is not None:
-                load(root, **(o | {"task": task}))  # to hear of a fold that is not there
-            data = load(root, **(o | {"task": task, "fold": None}))
+            data = load(root, **(o | {"task": task}))
         table = data.table
         total, sizes = COUNTS[task]
         scored = table["score"].notna()
@@ -230,14 +205,6 @@ def _four_folds(root, given):
         raise UserError(f"{path} does not hold task -> four lists of trials ({error})") from error
     once([trial for _, trial in folds], str(path))
     return {trial: k for k, trial in folds}
-
-
-def _official(table, o):
-    column = f"fold_{o['protocol']}"
-    if column not in table:
-        raise UserError("jigsaws: the four folds are not at hand: give folds, the path of four_fold.json, or use louo")
-    choose(f"fold of {o['protocol']}", o["fold"], sorted(set(table[column]) - {""}))
-    return np.where(table[column] == o["fold"], "test", "train")
 
 
 def _sentence(skipped):

@@ -24,10 +24,11 @@ import pandas as pd
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files import unpickle
 from aqa_lib.data.files.folder import content, folder, need, number, once
-from aqa_lib.data.files.listed import STORE, with_store
+from aqa_lib.data.files.listed import STORE
 from aqa_lib.data.files.store import Store, joined
 from aqa_lib.data.files.unpickle import brief
-from aqa_lib.errors import UserError, choose
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 FORMS = {  # published forms of the annotations, richest first
     "dive_numbers": "final_annotations_dict_with_dive_number.pkl",  # seven judges and the dive's number
@@ -36,8 +37,8 @@ FORMS = {  # published forms of the annotations, richest first
 }
 CAPTIONS, VOCABULARY = "final_captions_dict.pkl", "vocab.json"
 OPTIONS = {
-    "annotations": "auto",  # a form; auto takes the richest at hand
-    "fold": 0,  # train_split_<fold>.pkl and test_split_<fold>.pkl
+    "annotations": Setting("auto", "form of the annotations; auto takes the richest at hand", choices=("auto", *FORMS)),
+    "fold": Setting(0, "which division: train_split_<fold>.pkl and test_split_<fold>.pkl", low=0),
     **STORE,
 }
 POSITION = ["free", "pike", "tuck"]
@@ -60,14 +61,9 @@ COUNTS = {
 }
 
 
-def check(options):
-    choose("form of the annotations of MTL-AQA", options["annotations"], ["auto", *FORMS])
-    return with_store(options)
-
-
 def load(root, **options):
     """The set; official split, event as group, features None where no store is given."""
-    o = check(OPTIONS | options)
+    o = resolve("mtl_aqa", OPTIONS, options, "option")
     root = located(root)
     form = form_of(root, o["annotations"])
     path = root / FORMS[form]

@@ -16,31 +16,26 @@ from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content, csv_rows, folder, need, number, once
 from aqa_lib.data.files.importers import LAYOUTS, READERS, read_array
 from aqa_lib.data.files.store import joined
-from aqa_lib.errors import UserError, choose, nearest
+from aqa_lib.data.ragged import Ragged
+from aqa_lib.errors import UserError, nearest
+from aqa_lib.settings import Setting, resolve
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load"]
 
 OPTIONS = {
-    "table": None,  # name of the CSV in root, where it is not items.csv and not the only one
-    "features": None,  # path of a feature store, from root; None: feature files in root
-    "modality": None,  # of the store, where it has several
-    "key": None,  # name of the array in .npz, .h5 and .mat files that hold several
-    "layout": "TD",  # axes of the feature files, see aqa_lib/data/importers.py
+    "table": Setting(None, "name of the CSV in root, where it is not items.csv and not the only one", kind=str),
+    "features": Setting(None, "path of a feature store, from root; None: feature files in root", kind=str),
+    "modality": Setting(None, "of the store, where it has several", kind=str),
+    "key": Setting(None, "name of the array in .npz, .h5 and .mat files that hold several", kind=str),
+    "layout": Setting("TD", "axes of the feature files, see aqa_lib/data/files/importers.py", choices=LAYOUTS),
 }
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
 HOLDS = "items.csv and the features or videos"
 
 
-def check(options):
-    choose("layout of features", options["layout"], LAYOUTS)
-    for name in ("table", "features", "modality", "key"):
-        options = options | {name: None if options[name] is None else str(options[name])}
-    return options
-
-
 def load(root, **options):
-    """The items of the CSV with the features of their videos; videos of different length end in zeros."""
-    o = check(OPTIONS | options)
+    """The items of the CSV with the features of their videos; videos of different length as a Ragged."""
+    o = resolve("own", OPTIONS, options, "option")
     root = folder("own", root, HOLDS)
     path, table = _table(root, o["table"])
     if o["features"] is not None:
@@ -49,8 +44,7 @@ def load(root, **options):
             axes = store["features"].ndim - 1
             raise UserError(f"{o['features']}: {o['modality']} has {axes} axes a video; [T, D] is needed")
     else:
-        features, lengths = _features(root, path, table["id"], o)
-        store = {"features": features, "lengths": lengths}
+        store = {"features": _features(root, path, table["id"], o)}
     return AssessmentSet(
         name=f"own {root.resolve().name}",
         scores=table["score"],
@@ -122,7 +116,7 @@ def _table(root, name):
 
 
 def _features(root, table, ids, o):
-    """(features [N, T, D], lengths [N]) from files, or (None, None) where only videos are there."""
+    """The features of all items from files, a Ragged, or None where only videos are there."""
     files, videos = {}, set()
     for path in sorted(root.rglob("*")):
         base = root / "features" if root / "features" in path.parents else root
@@ -134,7 +128,7 @@ def _features(root, table, ids, o):
         elif path.suffix.lower() in VIDEOS:
             videos.add(video)
     if not files and not set(ids) - videos:
-        return None, None
+        return None
     here = set(ids) & (files.keys() or videos)
     missing = [v for v in ids if v not in here]
     if missing:
@@ -148,8 +142,4 @@ def _features(root, table, ids, o):
                 f"{files[video]} has {x.shape[1]} features a segment, but {files[ids.iloc[0]]} has "
                 f"{items[0].shape[1]}: extract all videos with the same network"
             )
-    lengths = np.array([len(x) for x in items])
-    out = np.zeros((len(items), lengths.max(), items[0].shape[1]), dtype=np.float32)
-    for row, x in zip(out, items, strict=True):
-        row[: len(x)] = x
-    return out, lengths if (lengths < out.shape[1]).any() else None
+    return Ragged.of(items)

@@ -11,14 +11,15 @@ import numpy as np
 import pandas as pd
 
 from aqa_lib.data.files.folder import content, folder, need, number, once, text_of
-from aqa_lib.data.files.listed import STORE, chosen, listed, with_store
-from aqa_lib.errors import UserError, choose
+from aqa_lib.data.files.listed import STORE, chosen, listed
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 ROUTINES = ("ball", "clubs", "hoop", "ribbon")
 SCORES = ("total", "difficulty", "execution")
 OPTIONS = {
-    "routine": "all",  # or one of ROUTINES
-    "score": "total",  # what is to be predicted, one of SCORES
+    "routine": Setting("all", "which of the four routines", choices=("all", *ROUTINES)),
+    "score": Setting("total", "what is to be predicted", choices=SCORES),
     **STORE,
 }
 COLUMNS = ("difficulty", "execution", "total", "penalty", "duration")  # after the name, in the order of the lists
@@ -26,15 +27,9 @@ FILES = {"train": "train.txt", "test": "test.txt"}
 NEAR = 0.011  # hundredths, rounded
 
 
-def check(options):
-    choose("routine of rhythmic gymnastics", options["routine"], ["all", *ROUTINES])
-    choose("score of rhythmic gymnastics", options["score"], SCORES)
-    return with_store(options)
-
-
 def load(root, **options):
     """The set; official split, routine as group, features None where no store is given."""
-    o = check(OPTIONS | options)
+    o = resolve("rhythmic_gymnastics", OPTIONS, options, "option")
     root = located(root)
     rows = [row for side, file in FILES.items() for row in _rows(need(root / file), side)]
     once([row["id"] for row in rows], f"{root}, train.txt and test.txt together")

@@ -21,14 +21,13 @@ was chosen for what it does to a comparison of methods.
 The set's `views` are other observations of the same dives (`dives.observe`): optical flow, still frames, and frames
 in three turned positions; column `caption` says in words what was dived and how.
 
-Every part draws from a generator of its own, keyed by (seed, part): changing one knob leaves the draws of the
+Every part draws from a generator of its own, keyed by (seed, part): changing one option leaves the draws of the
 others where they were. Scores come from elementwise arithmetic and half points, so they agree between
 machines; features pass through matrix products and agree up to rounding.
 """
 
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,7 +35,8 @@ import pandas as pd
 from aqa_lib.chance import key
 from aqa_lib.data import dives
 from aqa_lib.data.dataset import AssessmentSet
-from aqa_lib.errors import UserError, check_type, choose
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 SIZES = {  # few features see less of everything; execution makes up for it, see above
     "quick": {"n_train": 240, "n_test": 120, "T": 10, "D": 64, "execution": 3.0},
@@ -45,94 +45,65 @@ SIZES = {  # few features see less of everything; execution makes up for it, see
 }
 
 
-class Knob(NamedTuple):
-    default: Any
-    low: Any  # valid range, both ends included; for a word: the choices
-    high: Any
-    about: str
-
-
-KNOBS = {
-    "size": Knob("quick", tuple(SIZES), None, "sets n_train, n_test, T, D and execution where they are not given"),
-    "seed": Knob(0, 0, 2**63 - 1, "seed of everything that is drawn"),
-    "n_train": Knob(None, 6, 10**6, "number of training items, labelled and not"),
-    "n_test": Knob(None, 2, 10**6, "number of test items"),
-    "T": Knob(None, 2, 1000, "segments of a video"),
-    "D": Knob(None, 1, 65536, "features of a segment"),
-    "stages": Knob(None, 1, 1000, "stages of a dive, at most T; None = one a segment"),
-    "rho": Knob(0.6, 0.0, 0.99, "how far an error lives on into the next stage, coefficient of an AR(1)"),
-    "skill": Knob(0.3, 0.0, 1.0, "share of the athlete's skill in the variance of each stage"),
-    "ev_skill": Knob(0.3, 0.0, 1.0, "share of the competition's field in the variance of skill"),
-    "worst": Knob(0.3, 0.0, 10.0, "weight of the worst stage beside the weighted mean of all"),
-    "competitions": Knob(15, 1, 200, "competitions; their names are the groups"),
-    "classes": Knob(24, 1, 60, "kinds of dive"),
-    "popularity": Knob(0.8, 0.0, 5.0, "Zipf exponent of the kinds; 0 = all alike"),
-    "tilt": Knob(1.0, 0.0, 3.0, "how much stronger fields choose harder dives"),
-    "judge": Knob(1.0, 0.0, 20.0, "noise of the judges, 1 = as in MTL-AQA; 0 = they agree"),
-    "het": Knob(1.0, 0.0, 20.0, "extra noise for middling dives, 1 = as in MTL-AQA; 0 = alike for all"),
-    "execution": Knob(None, 0.0, 20.0, "how visible execution is in the features"),
-    "nuisance": Knob(1.0, 0.0, 20.0, "strength of camera, venue and body, constant in a video"),
-    "venue": Knob(0.5, 0.0, 1.0, "share of the competition in the variance of the nuisance"),
-    "fast": Knob(1.0, 0.0, 20.0, "strength of the nuisance that changes from segment to segment"),
-    "unseen": Knob(0, 0, 59, "so many of the rarest kinds are never labelled"),
-    "selection": Knob(0.0, 0.0, 1.0, "how much likelier a better dive is to be labelable"),
-    "labelled": Knob(None, 1, 200, "only so many competitions may be labelled; None = all"),
-    "shift": Knob(0.0, 0.0, 20.0, "camera shift of the competitions that `labelled` leaves out"),
-    "test_from": Knob("pool", ("pool", "unlabelled"), None, "competitions that test items come from"),
+OPTIONS = {
+    "size": Setting("quick", "sets n_train, n_test, T, D and execution where they are not given", choices=tuple(SIZES)),
+    "seed": Setting(0, "seed of everything that is drawn", 0, 2**63 - 1),
+    "n_train": Setting(None, "number of training items, labelled and not; None = by size", 6, 10**6, kind=int),
+    "n_test": Setting(None, "number of test items; None = by size", 2, 10**6, kind=int),
+    "T": Setting(None, "segments of a video; None = by size", 2, 1000, kind=int),
+    "D": Setting(None, "features of a segment; None = by size", 1, 65536, kind=int),
+    "stages": Setting(None, "stages of a dive, at most T; None = one a segment", 1, 1000, kind=int),
+    "rho": Setting(0.6, "how far an error lives on into the next stage, coefficient of an AR(1)", 0.0, 0.99),
+    "skill": Setting(0.3, "share of the athlete's skill in the variance of each stage", 0.0, 1.0),
+    "ev_skill": Setting(0.3, "share of the competition's field in the variance of skill", 0.0, 1.0),
+    "worst": Setting(0.3, "weight of the worst stage beside the weighted mean of all", 0.0, 10.0),
+    "competitions": Setting(15, "competitions; their names are the groups", 1, 200),
+    "classes": Setting(24, "kinds of dive", 1, 60),
+    "popularity": Setting(0.8, "Zipf exponent of the kinds; 0 = all alike", 0.0, 5.0),
+    "tilt": Setting(1.0, "how much stronger fields choose harder dives", 0.0, 3.0),
+    "judge": Setting(1.0, "noise of the judges, 1 = as in MTL-AQA; 0 = they agree", 0.0, 20.0),
+    "het": Setting(1.0, "extra noise for middling dives, 1 = as in MTL-AQA; 0 = alike for all", 0.0, 20.0),
+    "execution": Setting(None, "how visible execution is in the features; None = by size", 0.0, 20.0, kind=float),
+    "nuisance": Setting(1.0, "strength of camera, venue and body, constant in a video", 0.0, 20.0),
+    "venue": Setting(0.5, "share of the competition in the variance of the nuisance", 0.0, 1.0),
+    "fast": Setting(1.0, "strength of the nuisance that changes from segment to segment", 0.0, 20.0),
+    "unseen": Setting(0, "so many of the rarest kinds are never labelled", 0, 59),
+    "selection": Setting(0.0, "how much likelier a better dive is to be labelable", 0.0, 1.0),
+    "labelled": Setting(None, "only so many competitions may be labelled; None = all", 1, 200, kind=int),
+    "shift": Setting(0.0, "camera shift of the competitions that `labelled` leaves out", 0.0, 20.0),
+    "test_from": Setting("pool", "competitions that test items come from", choices=("pool", "unlabelled")),
 }
-OPTIONS = {name: knob.default for name, knob in KNOBS.items()}
 WIDTH = 8  # of the nuisance
-
-
-def knob_table():
-    """Every knob as words: its default, its range, what it does."""
-    rows = {}
-    for name, knob in KNOBS.items():
-        words = isinstance(knob.low, tuple)
-        spread = ", ".join(knob.low) if words else f"{knob.low} .. {knob.high if name != 'seed' else 'any'}"
-        default = "by size, or all" if knob.default is None else str(knob.default)
-        rows[name] = {"default": default, "range": spread, "what it does": knob.about}
-    return pd.DataFrame.from_dict(rows, orient="index")
+WHERE = "data set 'surrogate'"
 
 
 def check(options):
-    """The options with None filled in from `size`, every one within its range."""
+    """The options with None filled in from `size`, and held against one another."""
     options = dict(options)
-    for name, value in SIZES[choose("size of the surrogate", options["size"], SIZES)].items():
+    for name, value in SIZES[options["size"]].items():
         options[name] = value if options[name] is None else options[name]
     options["stages"] = options["T"] if options["stages"] is None else options["stages"]
-    for name, knob in KNOBS.items():
-        value = options[name]
-        if isinstance(knob.low, tuple):
-            choose(f"value of the surrogate's knob {name}", value, knob.low)
-        elif value is not None or knob.default is not None:
-            value = options[name] = check_type("data set 'surrogate'", name, value, type(knob.low)())
-            if value is None or not knob.low <= value <= knob.high:
-                take = knob.default if value is None else min(max(value, knob.low), knob.high)
-                raise UserError(
-                    f"the surrogate's knob {name} ({knob.about}) lies in {knob.low}..{knob.high}, "
-                    f"but is {value!r}: take {take}"
-                )
     for name, limit, why in [
         ("stages", options["T"], "the number of segments T"),
         ("unseen", options["classes"] - 1, "classes less one"),
         ("labelled", options["competitions"], "the number of competitions"),
     ]:
         if options[name] is not None and options[name] > limit:
-            raise UserError(f"the surrogate's knob {name} is {options[name]}, above {why}: take {limit}")
+            raise UserError(f"{WHERE}: {name} is {options[name]}, above {why}: take {limit}")
     if options["labelled"] in (None, options["competitions"]):
         for name in ("shift", "test_from"):
-            if options[name] != OPTIONS[name]:
+            default = OPTIONS[name].default
+            if options[name] != default:
                 raise UserError(
-                    f"the surrogate's knob {name} acts on competitions that are not labelled, and all are: "
-                    f"set labelled below {options['competitions']}, or {name} to {OPTIONS[name]!r}"
+                    f"{WHERE}: {name} acts on competitions that are not labelled, and all are: "
+                    f"set labelled below {options['competitions']}, or {name} to {default!r}"
                 )
     return options
 
 
-def load(root=None, **knobs):
-    """The surrogate set for these knobs (see KNOBS); nothing is read from `root`."""
-    options = check(OPTIONS | knobs)
+def load(root=None, **options):
+    """The surrogate set for these options; nothing is read from `root`."""
+    options = check(resolve(WHERE, OPTIONS, options, "option"))
     k = SimpleNamespace(**options)
     n = k.n_train + k.n_test
 
@@ -198,7 +169,7 @@ def load(root=None, **knobs):
         groups=groups,
         views={name: partial(seen, view=name) for name in dives.VIEWS},
         truth=truth,
-        meta={"surrogate": True, "source": "generated by aqa_lib.data.readers.surrogate", "knobs": options},
+        meta={"surrogate": True, "source": "generated by aqa_lib.data.readers.surrogate", "options": options},
     )
 
 

@@ -16,36 +16,28 @@ import pandas as pd
 from aqa_lib.data import kinematics
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content, folder, matrix
-from aqa_lib.errors import UserError, choose
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load"]
 
 OPTIONS = {
-    "movement": "all",  # or m01 .. m10
-    "kind": "dct",  # or statistics
-    "segments": 10,
-    "coefficients": 4,  # of each coordinate in a segment, where kind is dct
-    "pairing": "repetition",  # or subject
+    "movement": Setting("all", "which movement", choices=("all", *(f"m{i:02d}" for i in range(1, 11)))),
+    "kind": Setting("dct", "segment features: cosine coefficients or statistics", choices=kinematics.KINDS),
+    "segments": Setting(10, "segments of a recording", low=1),
+    "coefficients": Setting(4, "of each coordinate in a segment, where kind is dct", low=1),
+    "pairing": Setting(
+        "repetition", "which correct and incorrect ones of a subject are pairs", choices=("repetition", "subject")
+    ),
 }
 HOLDS = "the folders correct and incorrect"
 JOINTS = 22
 NAME = re.compile(r"(m\d\d)_(s\d\d)_(e\d\d)_positions(_inc)?\.txt(\.gz)?")
 
 
-def check(options):
-    """The options, words among the known ones and numbers above 0."""
-    choose("movement of ui_prmd", options["movement"], ("all", *(f"m{i:02d}" for i in range(1, 11))))
-    choose("kind of segment features", options["kind"], kinematics.KINDS)
-    choose("pairing of ui_prmd", options["pairing"], ("repetition", "subject"))
-    for name in ("segments", "coefficients"):
-        if options[name] < 1:
-            raise UserError(f"ui_prmd: {name} must be 1 or more, but is {options[name]}")
-    return options
-
-
 def load(root, **options):
     """Segment features of every repetition."""
-    o = check(OPTIONS | options)
+    o = resolve("ui_prmd", OPTIONS, options, "option")
     rows, features = [], []
     for path, row in _files(root):
         if o["movement"] not in ("all", row["movement"]):

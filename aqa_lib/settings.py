@@ -1,0 +1,139 @@
+"""The one way to declare a named, bounded, documented value: of a method, of a data set, of a notebook.
+
+    SETTINGS = {"lr": Setting(5e-4, "learning rate", low=0), "task": Setting("all", "a task", choices=("all", "A"))}
+    resolve("method x", SETTINGS, {"lr": 1})     # {"lr": 1.0, "task": "all"}
+    resolve("method x", SETTINGS, {"lr": -1})    # UserError: method x: lr = -1.0 is below 0, its least value (...)
+    resolve("method x", SETTINGS, {"lrr": 1})    # UserError: method x: unknown setting 'lrr': did you mean 'lr'? ...
+
+A value from the command line is a `Word`; one from a YAML file goes through `from_yaml` first.
+"""
+
+import math
+import os
+from dataclasses import dataclass
+
+import yaml
+
+from aqa_lib.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A default, what it means, and which values may stand in its place."""
+
+    default: object
+    help: str
+    low: float | None = None  # both ends are included
+    high: float | None = None
+    choices: tuple = ()
+    per_run: bool = False  # whether runs that differ in it may train as one stack
+    kind: type | None = None  # by default that of the default
+    optional: bool = False  # whether None may be given, as it may where it is the default
+
+    def __post_init__(self):
+        if self.default is None and self.kind is None:
+            raise TypeError(f"a setting whose default is None ({self.help}) must say its kind")
+        object.__setattr__(self, "kind", self.kind or type(self.default))
+        object.__setattr__(self, "optional", self.optional or self.default is None)
+
+    @property
+    def item(self):
+        """The Setting of each item of a list whose default has items of one kind; None where any may stand."""
+        items = self.default or () if self.kind in (list, tuple) else ()
+        alike = len({type(v) for v in items}) == 1 and items[0] is not None
+        return Setting(items[0], self.help) if alike else None
+
+    def check(self, where, name, value):
+        """`value` in the setting's kind, or a UserError; `where` names its owner in the message."""
+        if isinstance(value, Word):
+            value = value.read(f"{where}: {name}", self)
+        if value is None and self.optional:
+            return None
+        found = self._typed(value)
+        if found is None:
+            items = f" of {self.item.kind.__name__}" if self.item else ""
+            wanted = self.kind.__name__ + items + (" or null" if self.optional else "")
+            got = f"{type(value).__name__} {value!r}"
+            about = f" ({self.help})" if self.help else ""
+            raise UserError(f"{where}: {name} takes {wanted} (default {self.default!r}), but got {got}{about}")
+        if self.choices and found not in self.choices:
+            raise UserError(f"{where}: unknown {name} {found!r}: {nearest(found, self.choices)}")
+        if self.low is not None and found < self.low:
+            raise UserError(f"{where}: {name} = {found} is below {self.low}, its least value ({self.help})")
+        if self.high is not None and found > self.high:
+            raise UserError(f"{where}: {name} = {found} is above {self.high}, its greatest value ({self.help})")
+        return found
+
+    def _typed(self, value):
+        """`value` as the kind, or None where it is of another: a truth value is no number, a path is a word."""
+        if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+            value = value.item()  # a numpy number is a number
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if self.kind is int:
+            return value if whole else None
+        if self.kind is float:
+            value = float(value) if whole and abs(value) < 1e300 else value
+            return value if isinstance(value, float) and not math.isnan(value) else None
+        if self.kind is str and not self.choices:  # a file's or a fold's name: 1 is "1"
+            return str(value) if whole or isinstance(value, (str, os.PathLike)) else None
+        if isinstance(value, (list, tuple)) and self.kind in (list, tuple):
+            items = [self.item._typed(v) if self.item else v for v in value]
+            return None if self.item and any(v is None for v in items) else self.kind(items)
+        return value if isinstance(value, self.kind) else None
+
+    def range(self):
+        """The values that may stand, in words: "0 .. 1", "at least 0", "a, b", or the kind."""
+        low, high = (f"{bound:.10g}" if bound is not None else "" for bound in (self.low, self.high))
+        bounds = f"{low} .. {high}" if low and high else low and f"at least {low}" or high and f"at most {high}"
+        text = ", ".join(map(str, self.choices)) or bounds or self.kind.__name__
+        return text + (", or None" if self.optional else "")
+
+
+def resolve(where, settings, given, what="setting"):
+    """{name: value} of all settings, those that are given checked; an unknown name is answered with the nearest."""
+    for name in given:
+        if name not in settings:
+            known = nearest(name, settings) if settings else f"it takes no {what}s"
+            raise UserError(f"{where}: unknown {what} {name!r}: {known}")
+    return {name: s.check(where, name, given.get(name, s.default)) for name, s in settings.items()}
+
+
+def settings_table(settings):
+    """A DataFrame of every setting: its default, its range, what it does."""
+    import pandas as pd  # here: a study's plan is read without it
+
+    rows = {n: {"default": str(s.default), "range": s.range(), "what it does": s.help} for n, s in settings.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["default", "range", "what it does"])
+
+
+class Word(str):
+    """A value from the command line: a setting of kind `str` takes it as it is, others as YAML reads it."""
+
+    def read(self, where, setting):
+        if setting.kind is str and self != "null":
+            return str(self)
+        try:
+            return from_yaml(setting, yaml.safe_load(self))
+        except yaml.YAMLError:
+            raise UserError(f"{where}: {str(self)!r} is not a number, a word or a [list]") from None
+
+
+def from_yaml(setting, value):
+    """What a value in a YAML file means to a setting that holds numbers: YAML reads 1e-3 as a word."""
+    if isinstance(value, (list, tuple)) and setting.item:
+        return [from_yaml(setting.item, v) for v in value]
+    if isinstance(value, Word) or setting.kind not in (float, list, tuple, dict):
+        return value
+    return _numbers(value)
+
+
+def _numbers(value):
+    """`value` with numbers for words like 1e-3, however deep in mappings and lists."""
+    if isinstance(value, dict):
+        return {name: _numbers(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_numbers(item) for item in value]
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
