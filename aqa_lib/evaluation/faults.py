@@ -1,4 +1,4 @@
-"""Where it went wrong: does a number for each segment (an error of recovery) point at the segments that are faulty?
+"""Localising faults: does a number for each segment (the error of recovering it) point at the faulty segments?
 
 Videos are compared within, never with one another: a video that is hard to recover throughout says nothing about
 where its fault lies.
@@ -12,7 +12,7 @@ from aqa_lib.evaluation.metrics import spearman_rows
 
 
 def auc_within(values, faulty):
-    """For each item the chance that a faulty segment has a higher value than a sound one; [N].
+    """AUC within each item: the probability that a faulty segment has a higher value than a sound one; [N].
 
     values [N, T]; faulty [N, T] bool. Ties count half; NaN for items that have no faulty or no sound segment.
     AUC = (R - n (n + 1) / 2) / (n m): R the sum of the mid-ranks of the n faulty among all n + m segments (Mann,
@@ -33,7 +33,7 @@ def spearman_within(values, other):
 
 
 def against_typical(values):
-    """values [N, T] less the mean of each segment's place over the items: what is unusual for its place."""
+    """values [N, T] less the mean over items at each index t: what is unusual for the t-th segment."""
     values = np.asarray(values, float)
     return values - values.mean(0)
 

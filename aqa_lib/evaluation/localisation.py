@@ -1,13 +1,14 @@
 """Mean average precision at temporal overlap (mAP@tIoU) of detected segments, as the ActivityNet evaluator means it.
 
-For each class and threshold tau the detections are walked by descending score; each takes, among the instances of
-its video and class that nobody has taken, the one of highest tIoU = |intersection| / |union|, and is right (TP) if
-that reaches tau. With P_k the share of right ones among the first k and n_c instances of the class,
-AP = 1/n_c sum over right k of max_{j >= k} P_j; mAP(tau) is the mean over the classes that have instances.
-Equal scores keep the order of the input; `tie_range` says how much hangs on that order.
+For each class and threshold tau the detections are visited by descending score; each is matched, among the instances of
+its video and class that are still free, to the one of highest tIoU = |intersection| / |union|, and is a true
+positive (TP) if that reaches tau. With P_k the precision of the first k detections and n_c instances of the class,
+AP = 1/n_c sum over true positives k of max_{j >= k} P_j; mAP(tau) is the mean over the classes that have instances.
+Equal scores keep the order of the input; `tie_range` says how much depends on that order.
 
-The walk is not walked: a detection that prefers an instance which no earlier, still unsettled one could want has it
-for certain, so a round settles all such pairs at once, for every class, video and threshold.
+This greedy matching is computed in rounds, for every class, video and threshold at once: where a detection's best free
+instance is not a candidate of any earlier unmatched detection, the two are matched for certain, so a round makes all
+such matches together.
 """
 
 from collections import Counter, defaultdict
@@ -22,7 +23,7 @@ from aqa_lib.evaluation.segments import read_segments
 
 THUMOS14 = tuple(round(0.1 * k, 2) for k in range(1, 8))  # 0.1 .. 0.7
 ACTIVITYNET = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))  # 0.5 .. 0.95
-PAIRS = 4_000_000  # pairs of detection and instance that are looked at together: bounds the memory
+PAIRS = 4_000_000  # pairs of detection and instance in one block: bounds the memory
 
 
 class Problem(NamedTuple):
@@ -47,20 +48,20 @@ def mean_average_precision(
     with a row a segment and the columns video, label, start, end (and score). Times in seconds.
     `subset`: only instances of the videos of this subset. `ignore_unknown_labels`: leave out detections of a class
     without instances rather than refuse them. `allow_empty_instances`: instances of no length (ActivityNet 1.2 has
-    nine) count as ones that nobody finds, which is what the reference evaluator makes of them.
+    nine) count as false negatives, as in the reference evaluator.
     """
     problem = _problem(ground_truth, predictions, thresholds, subset, ignore_unknown_labels, allow_empty_instances)
-    return _summary(problem, _walk(problem))
+    return _summary(problem, _match(problem))
 
 
 def tie_range(ground_truth, predictions, thresholds, **options):
     """(worst, best): results as above where equal scores stand in the least and the most favourable order.
 
     Each threshold has an order of its own. The orders are built one detection after another, looking one step ahead;
-    where several instances are fought over by several detections of one score, a still more extreme one may exist.
+    where several detections of one score compete for several instances, a still more extreme one may exist.
     """
     problem = _problem(ground_truth, predictions, thresholds, **options)
-    given, worst, best = (_summary(problem, f) for f in (_walk(problem), _ties(problem, False), _ties(problem, True)))
+    given, worst, best = (_summary(problem, f) for f in (_match(problem), _ties(problem, False), _ties(problem, True)))
     return _extreme(np.minimum, given, worst), _extreme(np.maximum, given, best)
 
 
@@ -139,15 +140,15 @@ def tiou(start, end, other_start, other_end):
 
 
 def _parts(counts, most):
-    """Slices of places whose counts sum to about `most`, at least one slice."""
+    """Slices of an index range whose counts sum to about `most`, at least one slice."""
     cuts = np.flatnonzero(np.diff(np.cumsum(counts) // most)) + 1
     return [slice(a, b) for a, b in zip([0, *cuts], [*cuts, len(counts)], strict=True)]
 
 
-def _walk(problem):
-    """[H, N] whether each detection is right at each threshold."""
+def _match(problem):
+    """[H, N] whether each detection is a true positive at each threshold."""
     H, N, G = len(problem.thresholds), len(problem.classes), int(problem.instances.sum())
-    right, taken = np.zeros(H * N, bool), np.zeros(H * G, bool)  # each threshold is a world of its own
+    right, taken = np.zeros(H * N, bool), np.zeros(H * G, bool)  # each threshold is matched separately
     earliest = np.empty(H * G, int)
     for part in _parts(np.bincount(problem.detection, minlength=N), PAIRS // 16):  # the better scores first
         a, b = np.searchsorted(problem.detection, [part.start, part.stop])
@@ -160,8 +161,8 @@ def _walk(problem):
         free = ~taken[g]
         d, g = d[free], g[free]
         while len(d):
-            favourite = np.flatnonzero(np.diff(d, prepend=-1))  # each unsettled detection's best instance
-            earliest[g[::-1]] = d[::-1]  # who could want each instance first: the last assignment stays
+            favourite = np.flatnonzero(np.diff(d, prepend=-1))  # each unmatched detection's best instance
+            earliest[g[::-1]] = d[::-1]  # first candidate of each instance: the last assignment stays
             sure = favourite[earliest[g[favourite]] == d[favourite]]
             right[d[sure]], taken[g[sure]] = True, True
             stay = ~(right[d] | taken[g])
@@ -170,15 +171,15 @@ def _walk(problem):
 
 
 def _summary(problem, right):
-    """AP of each class at each threshold from who is right [H, N]."""
+    """AP of each class at each threshold from the true positives [H, N]."""
     C, H = len(problem.labels), len(problem.thresholds)
     t, i = np.nonzero(right)
     cls = problem.classes[i]
-    rank = i - np.searchsorted(problem.classes, cls) + 1  # k: place among the detections of the class
+    rank = i - np.searchsorted(problem.classes, cls) + 1  # k: rank among the detections of the class
     run = t * C + cls
-    m = np.arange(len(run)) - np.searchsorted(run, run) + 1  # how many of the class are right by then
+    m = np.arange(len(run)) - np.searchsorted(run, run) + 1  # true positives of the class so far
     precision = np.zeros((H, C, int(problem.instances.max())))
-    precision[t, cls, m - 1] = m / rank  # between two right ones precision only falls, so the maximum is at one
+    precision[t, cls, m - 1] = m / rank  # between two true positives precision only falls, so the maximum is at one
     envelope = np.maximum.accumulate(precision[..., ::-1], axis=-1)
     ap = envelope.sum(axis=-1) / problem.instances  # [H, C]
     mean = ap.mean(axis=1)
@@ -186,7 +187,7 @@ def _summary(problem, right):
 
 
 def _ties(problem, best):
-    """Who is right [H, N] where every block of equal scores stands in its best or its worst order."""
+    """True positives [H, N] where every block of equal scores is in its best or its worst order."""
     c, s = problem.classes, problem.scores
     starts = np.flatnonzero(np.r_[True, (c[1:] != c[:-1]) | (s[1:] != s[:-1])]) if len(c) else []
     blocks = np.split(np.arange(len(c)), starts[1:])
@@ -194,46 +195,46 @@ def _ties(problem, best):
     best_first = np.lexsort((problem.instance, -problem.overlap, problem.detection))
     for h, tau in enumerate(problem.thresholds):
         pairs = best_first[problem.overlap[best_first] >= tau]
-        wishes, taken = defaultdict(list), set()  # instances that each detection reaches, best first
+        candidates, taken = defaultdict(list), set()  # candidate instances of each detection, best first
         for d, g in zip(problem.detection[pairs].tolist(), problem.instance[pairs].tolist(), strict=True):
-            wishes[d].append(g)
+            candidates[d].append(g)
         for block in blocks:
-            rivals = defaultdict(list)  # detections by video: only those stand in each other's way
-            for wish in (wishes[d] for d in block.tolist() if d in wishes):
-                rivals[problem.home[wish[0]]].append([g for g in wish if g not in taken])
-            found = [_contest(wish, taken, best) for wish in rivals.values()]
+            rivals = defaultdict(list)  # detections by video: only those compete
+            for instances in (candidates[d] for d in block.tolist() if d in candidates):
+                rivals[problem.home[instances[0]]].append([g for g in instances if g not in taken])
+            found = [_compete(free, taken, best) for free in rivals.values()]
             right[h, block] = _merge(found, len(block), best)
     return right
 
 
-def _contest(waiting, taken, best):
-    """How many are left with nothing before the first find, after it, after the second ...; `taken` grows."""
-    losses = []
+def _compete(waiting, taken, best):
+    """How many detections run out of free candidates before the first match, after it ...; extends `taken`."""
+    unmatched = []
     while True:
-        hopeful = [wish for wish in waiting if wish]
-        losses.append(len(waiting) - len(hopeful))
-        if not hopeful:
-            return losses
-        last = Counter(wish[0] for wish in hopeful if len(wish) == 1)  # for how many an instance is the last hope
-        harm = [last[wish[0]] - (len(wish) == 1) for wish in hopeful]
-        g = hopeful.pop(harm.index(min(harm) if best else max(harm)))[0]
+        able = [free for free in waiting if free]
+        unmatched.append(len(waiting) - len(able))
+        if not able:
+            return unmatched
+        last = Counter(free[0] for free in able if len(free) == 1)  # for how many an instance is the only candidate
+        harm = [last[free[0]] - (len(free) == 1) for free in able]
+        g = able.pop(harm.index(min(harm) if best else max(harm)))[0]
         taken.add(g)
-        waiting = [[x for x in wish if x != g] for wish in hopeful]
+        waiting = [[x for x in free if x != g] for free in able]
 
 
-def _merge(contests, n, best):
-    """Flags of a block of n: the best order lets all finds go first, the worst each find as late as it can stand."""
-    finds = sum(len(losses) - 1 for losses in contests)
+def _merge(groups, n, best):
+    """True positives of a block of n: the best order puts all matches first, the worst each as late as possible."""
+    matches = sum(len(unmatched) - 1 for unmatched in groups)
     if best:
-        return [True] * finds + [False] * (n - finds)
-    flags = [False] * (n - finds - sum(sum(losses[1:]) for losses in contests))
-    heads = [(-losses[1], k, 1) for k, losses in enumerate(contests) if len(losses) > 1]
-    heapify(heads)  # a find goes once nothing else is left, first the one that leaves most others with nothing
+        return [True] * matches + [False] * (n - matches)
+    flags = [False] * (n - matches - sum(sum(unmatched[1:]) for unmatched in groups))
+    heads = [(-unmatched[1], k, 1) for k, unmatched in enumerate(groups) if len(unmatched) > 1]
+    heapify(heads)  # a match comes once nothing else is left, first the one that leaves most others unmatched
     while heads:
-        lost, k, at = heappop(heads)
-        flags += [True] + [False] * -lost
-        if at + 1 < len(contests[k]):
-            heappush(heads, (-contests[k][at + 1], k, at + 1))
+        negative, k, at = heappop(heads)
+        flags += [True] + [False] * -negative
+        if at + 1 < len(groups[k]):
+            heappush(heads, (-groups[k][at + 1], k, at + 1))
     return flags
 
 

@@ -1,14 +1,24 @@
-"""How good predicted scores are: rank correlations, errors, pairwise accuracy."""
+"""How good predicted scores are: rank correlations, errors, pairwise accuracy; and the names of measures in words."""
 
 import warnings
-from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import kendalltau, rankdata
+from scipy.stats import rankdata
 
 from aqa_lib.errors import UserError
 
 CLIP = 1 - 1e-6  # |rho| = 1 has no Fisher z
+WORDS = {  # measures by the names of their columns
+    "spearman": "rank correlation",
+    "validation_spearman": "rank correlation on the videos held out to watch",
+    "relative_l2": "relative L2 distance",
+    "nll": "negative log-likelihood",
+    "crps": "continuous ranked probability score",
+    "coverage_90": "coverage of the 90 % interval",
+    "average_mAP": "mean average precision",
+    "nmi": "normalised mutual information",
+    "ari": "adjusted Rand index",
+}
 
 
 def spearman(predicted, true):
@@ -37,40 +47,10 @@ def spearman_rows(predicted, true):
     return rho
 
 
-def kendall(predicted, true):
-    """Kendall's tau-b, which allows for ties; NaN and a warning where one side is constant."""
-    predicted, true = _vectors(predicted, true)
-    finite = np.isfinite(predicted).all() and np.isfinite(true).all()
-    tau = float(kendalltau(predicted, true).statistic) if finite and len(true) > 1 else float("nan")
-    if np.isnan(tau):
-        _undefined(predicted, true)
-    return tau
-
-
-class Average(NamedTuple):
-    mean: float  # of the defined values; NaN where there is none
-    undefined: int  # how many were left out
-    n: int  # how many there were
-
-
-def defined_mean(values, mean=np.mean):
-    """Mean of the values that are defined, how many were not (a warning says so, too), and how many there were.
-
-    An undefined correlation is never 0. `mean=fisher_mean` averages through Fisher's z.
-    """
-    values = np.asarray(values, float).ravel()
-    defined = values[~np.isnan(values)]
-    undefined = len(values) - len(defined)
-    if undefined:
-        text = f"{undefined} of {len(values)} values are undefined and left out of the mean"
-        warnings.warn(text, RuntimeWarning, stacklevel=2)
-    return Average(float(mean(defined)) if len(defined) else float("nan"), undefined, len(values))
-
-
 def fisher_mean(rhos):
     """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
 
-    An undefined correlation (NaN) makes the mean undefined; leaving it out would flatter.
+    An undefined correlation (NaN) makes the mean undefined; leaving it out would bias the mean upwards.
     """
     rhos = np.asarray(rhos, float)
     return float(np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean())) if rhos.size else float("nan")
@@ -92,10 +72,10 @@ def spearman_by_group(predicted, true, groups):
     return rhos, fisher_mean(list(rhos.values()))
 
 
-def relative_l2(predicted, true, span=None):
-    """R-l2 x 100 = 100/N sum ((s - s')/(s_max - s_min))^2; the span is that of the true scores given."""
+def relative_l2(predicted, true):
+    """R-l2 x 100 = 100/N sum ((s - s')/(s_max - s_min))^2, s_max and s_min the extremes of the true scores given."""
     predicted, true = _vectors(predicted, true)
-    span = np.ptp(true) if span is None else span
+    span = np.ptp(true)
     if not span > 0:
         warnings.warn(f"relative L2 is undefined: the span of the scores is {span:g}", RuntimeWarning, stacklevel=2)
         return float("nan")
@@ -103,7 +83,7 @@ def relative_l2(predicted, true, span=None):
 
 
 def pairwise_accuracy(scores, pairs):
-    """Share of index pairs (better, worse) [P, 2] with scores[better] > scores[worse]; a tie is wrong.
+    """Share of index pairs (better, worse) [P, 2] with scores[better] > scores[worse]; a tie counts one half.
 
     NaN and a warning where a score that is compared is NaN: such a pair is neither right nor wrong.
     """
@@ -111,12 +91,12 @@ def pairwise_accuracy(scores, pairs):
     if pairs.ndim != 2 or pairs.shape[1] != 2 or len(pairs) == 0:
         raise UserError(f"pairs must be indices [P, 2] (better, worse), P >= 1, but have shape {pairs.shape}")
     if pairs.dtype.kind not in "iu" or pairs.min() < 0 or pairs.max() >= len(scores):
-        raise UserError(f"pairs must be whole numbers 0..{len(scores) - 1}, places among the {len(scores)} scores")
+        raise UserError(f"pairs must be whole numbers 0..{len(scores) - 1}, indices of the {len(scores)} scores")
     better, worse = scores[pairs].T
-    if np.isnan(better + worse).any():
+    if (np.isnan(better) | np.isnan(worse)).any():
         warnings.warn("pairwise accuracy is undefined: NaN among the scores", RuntimeWarning, stacklevel=2)
         return float("nan")
-    return float(np.mean(better > worse))
+    return float(np.mean((better > worse) + 0.5 * (better == worse)))
 
 
 def _undefined(predicted, true):
@@ -130,3 +110,8 @@ def _vectors(predicted, true):
     if predicted.ndim != 1 or predicted.shape != true.shape or len(true) == 0:
         raise UserError(f"predictions {predicted.shape} and true scores {true.shape} must be vectors of one length")
     return predicted, true
+
+
+def name_of(measure):
+    """A measure as axes and sentences call it: "spearman" is "rank correlation"."""
+    return WORDS.get(measure, measure.replace("_", " "))

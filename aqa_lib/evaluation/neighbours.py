@@ -1,6 +1,5 @@
-"""What a picture of points could show, in numbers that need no picture: whether near points have like scores, whether
-labelled and unlabelled points can be told apart, and what is left of both once the points are drawn in three
-dimensions.
+"""What a t-SNE picture of encoded videos could show, as numbers: whether near points have similar scores, whether a
+classifier separates labelled from unlabelled points, and what is left of both in three dimensions.
 
 t-SNE: van der Maaten and Hinton, "Visualizing data using t-SNE", JMLR 2008. Trustworthiness: Venna and Kaski,
 "Neighborhood preservation in nonlinear projection methods", ICANN 2001. Both, and the classifier, are scikit-learn's.
@@ -17,7 +16,7 @@ from aqa_lib.evaluation.metrics import spearman
 class Domains(NamedTuple):
     accuracy: float  # of a cross-validated linear classifier
     share: float  # of the more frequent kind: the accuracy of always saying that
-    auc: float  # chance that a point of the second kind is ranked above one of the first; .5 = not told apart
+    auc: float  # probability that a point of the second kind ranks above one of the first; .5 = not separable
 
 
 def nearest(x, k):
@@ -33,26 +32,26 @@ def nearest(x, k):
 def neighbour_correlation(x, scores, k=10):
     """Spearman between a point's score and the mean score of its k nearest neighbours among x [N, D].
 
-    Near 1 where near points have like scores. Were the scores handed out by chance, it would be a little below 0,
-    since a point is no neighbour of its own.
+    Near 1 where near points have similar scores; a little below 0 for scores permuted at random, since a point is no
+    neighbour of its own.
     """
     x, scores = _points(x, scores)
     return spearman(scores[nearest(x, k)].mean(1), scores)
 
 
 def overlap(a, b, k=10):
-    """Share of the k nearest neighbours that two arrangements of the same points, a and b, have in common.
+    """Share of the k nearest neighbours that two embeddings of the same points, a and b, have in common.
 
-    1 = the same neighbours; arrangements by chance share k / (N - 1).
+    1 = the same neighbours; of random embeddings k / (N - 1).
     """
     first, second = nearest(a, k), nearest(b, k)
     if len(first) != len(second):
-        raise UserError(f"two arrangements of the same points are needed, not of {len(first)} and {len(second)}")
+        raise UserError(f"two embeddings of the same points are needed, not of {len(first)} and {len(second)}")
     return float(np.mean([len(np.intersect1d(f, s)) for f, s in zip(first, second, strict=True)]) / k)
 
 
 def domains(x, second, folds=5, seed=0):
-    """How well a linear classifier tells points of two kinds apart; second [N]: whether a point is of the second."""
+    """How well a linear classifier separates points of two kinds; second [N]: whether a point is of the second."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -70,10 +69,10 @@ def domains(x, second, folds=5, seed=0):
     return Domains(float(((p > 0.5) == second).mean()), max(share, 1 - share), float(roc_auc_score(second, p)))
 
 
-def picture(x, seed=0, perplexity=30.0, dimensions=3, steps=500, init="random"):
-    """Points x [N, D] as t-SNE draws them [N, dimensions] after so many steps.
+def picture(x, seed=0, perplexity=30.0, init="random"):
+    """t-SNE embedding [N, 3] of the points x [N, D].
 
-    It starts from random places, by `seed`, or with init="pca" from the first principal components.
+    It starts from random coordinates, by `seed`, or with init="pca" from the first principal components.
     """
     from sklearn.manifold import TSNE
 
@@ -82,12 +81,12 @@ def picture(x, seed=0, perplexity=30.0, dimensions=3, steps=500, init="random"):
         raise UserError(
             f"a t-SNE of {len(x)} points needs a perplexity above 0 and below {len(x)}, but it is {perplexity:g}"
         )
-    tsne = TSNE(dimensions, perplexity=perplexity, init=init, random_state=seed, max_iter=steps)
+    tsne = TSNE(3, perplexity=perplexity, init=init, random_state=seed, max_iter=500)
     return tsne.fit_transform(x)
 
 
 def trust(x, drawn, k=10):
-    """Trustworthiness: 1 where all k nearest points in a picture `drawn` [N, 3] are near in x [N, D], too."""
+    """Trustworthiness: 1 where all k nearest points in an embedding `drawn` [N, 3] are near in x [N, D], too."""
     from sklearn.manifold import trustworthiness
 
     x = _points(x)

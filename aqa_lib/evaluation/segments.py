@@ -1,4 +1,4 @@
-"""Labelled segments of time as they come, in the ActivityNet layout or as a table, read and checked once."""
+"""Labelled segments of time, read from the ActivityNet layout or from a table, and checked."""
 
 from collections.abc import Mapping
 from operator import itemgetter
@@ -24,7 +24,7 @@ def read_segments(given, what, *, scored=False, subset=None, allow_empty=False):
     video, label, segment, score = read(given, what, scored, subset)
     for i, names in enumerate(zip(video, label, strict=True)):
         if not all(isinstance(name, (str, int, np.integer)) for name in names):
-            raise UserError(f"{what}: {_place(video, label, i)} needs the name of a video and of a class; mend it")
+            raise UserError(f"{what}: {_described(video, label, i)} needs the name of a video and of a class; mend it")
     start, end = _times(segment, what, video, label)
     good = np.isfinite(start) & np.isfinite(end) & ((end > start) | (allow_empty & (end == start)))
     if not good.all():
@@ -33,7 +33,7 @@ def read_segments(given, what, *, scored=False, subset=None, allow_empty=False):
             "" if scored or end[i] != start[i] else ", or give allow_empty_instances=True to count it as never found"
         )
         raise UserError(
-            f"{what}: {_place(video, label, i)} runs from {start[i]:g} to {end[i]:g} s, "
+            f"{what}: {_described(video, label, i)} runs from {start[i]:g} to {end[i]:g} s, "
             f"but a segment ends after it starts; mend or remove it{again}"
         )
     if not scored:
@@ -46,7 +46,7 @@ def read_segments(given, what, *, scored=False, subset=None, allow_empty=False):
         ) from None
     if np.isnan(score).any():
         raise UserError(
-            f"{what}: {_place(video, label, int(np.isnan(score).argmax()))} has the score NaN; give a number"
+            f"{what}: {_described(video, label, int(np.isnan(score).argmax()))} has the score NaN; give a number"
         )
     return Segments(video, label, start, end, score)
 
@@ -114,8 +114,8 @@ def _unreadable(values, shape, sentence, video, label):
                 continue
         except (TypeError, ValueError):
             pass
-        return UserError(sentence.format(_place(video, label, i), value))
+        return UserError(sentence.format(_described(video, label, i), value))
 
 
-def _place(video, label, i):
+def _described(video, label, i):
     return f"segment {video[: i + 1].count(video[i])} of video {video[i]!r} ({label[i]!r})"

@@ -1,11 +1,11 @@
-"""Which evaluation of a run is reported: five rules, each a function of the run's recorded curve.
+"""Model selection: which evaluation of a run is reported. Five rules, each a function of the run's recorded curve.
 
     selected = validation(record.curve)
     recompute(selected, record.predictions)  # the same number, from the stored predictions
 
 A curve has a row an evaluation: `step`, measures on the test items (`spearman`, ...) and, where labelled items were
-held out, `validation_mse` and `validation_spearman`. Only `last`, `validation` and `mean_of_last` leave the test
-labels alone; `best_consecutive` and `best_test` choose by what they report, and so report too much.
+held out, `validation_mse` and `validation_spearman`. Only `last`, `validation` and `mean_of_last` do without
+the test labels; `best_consecutive` and `best_test` select on the test set, and so are biased upwards.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Selected(NamedTuple):
 
 
 def last(curve, measure="spearman"):
-    """The end of training, however it went."""
+    """The last evaluation."""
     return _report(curve, measure, slice(len(curve) - 1, None))
 
 
@@ -59,16 +59,16 @@ def best_test(curve, measure="spearman"):
 RULES = {rule.__name__: rule for rule in (last, validation, mean_of_last, best_consecutive, best_test)}
 
 
-def recompute(selected, predictions, statistic=spearman):
-    """What a rule reported, from a run's table of predictions (columns score, step_<n>)."""
+def recompute(selected, predictions):
+    """The rank correlation that a rule reported, from a run's table of predictions (columns score, step_<n>)."""
     missing = [f"step_{step}" for step in selected.steps if f"step_{step}" not in predictions]
     if missing:
         raise UserError(f"the predictions lack the column {missing[0]!r}, which this curve's evaluation needs")
-    return float(np.mean([statistic(predictions[f"step_{step}"], predictions["score"]) for step in selected.steps]))
+    return float(np.mean([spearman(predictions[f"step_{step}"], predictions["score"]) for step in selected.steps]))
 
 
 def _report(curve, measure, rows):
-    """An undefined value among those that a rule takes shows as NaN: it is not left out, and it is not 0."""
+    """NaN where any of the values that a rule takes is undefined: it is not left out, and it is not 0."""
     return Selected(
         float(_column(curve, measure)[rows].mean()), tuple(int(step) for step in _column(curve, "step")[rows])
     )
@@ -84,7 +84,7 @@ def _column(curve, name):
 
 
 def _best(values, measure):
-    """Place of the best defined value, the earliest of equals; None where there is none."""
+    """Index of the best defined value, the earliest of equals; None where there is none."""
     values = -values if measure in SMALLER else values
     return None if np.isnan(values).all() else int(np.nanargmax(values))
 

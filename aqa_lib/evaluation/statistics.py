@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance: intervals of means, paired comparisons, Holm's correction."""
+"""Significance of differences: intervals of means, paired tests, Holm's correction, analysis of variance."""
 
 import warnings
 from typing import NamedTuple
@@ -24,7 +24,7 @@ class Paired(NamedTuple):
 
 
 def mean_interval(values, level=0.95):
-    """Mean with Student's t interval; one value alone has none (NaN), and a NaN among the values shows."""
+    """Mean with Student's t interval; one value alone has none (NaN), and a NaN among the values makes all NaN."""
     values = _values(values, level)
     n, mean = len(values), float(np.mean(values))
     if n == 1:
@@ -46,31 +46,8 @@ def paired_interval(a, b, level=0.95):
         return Paired(*interval, 1.0, 1.0)
     spread = np.std(d, ddof=1)
     t = np.mean(d) / (spread / np.sqrt(len(d))) if spread > 0 else np.inf
-    p_t = 2 * stats.t.sf(abs(t), len(d) - 1)
+    p_t = 2 * stats.t.sf(abs(t), len(d) - 1)  # scipy's ttest_rel warns of constant differences and is slower
     return Paired(*interval, float(stats.wilcoxon(d).pvalue), float(p_t))
-
-
-def sign_flip_test(a, b, flips=20_000, seed=0):
-    """p of the paired permutation test that a - b is as often above as below zero, two-sided.
-
-    Under that hypothesis each difference could as well have had the other sign; the statistic is |mean|. All 2^n
-    sign patterns where those are no more than `flips`, otherwise `flips` random ones and the observed one.
-    """
-    a, b = np.asarray(a, float), np.asarray(b, float)
-    if a.shape != b.shape or a.ndim != 1 or not len(a):
-        raise UserError(f"a paired comparison needs equally many values a side, not {a.shape} and {b.shape}")
-    d = a - b
-    n = len(d)
-    if np.isnan(d).any():
-        return float("nan")
-    if n < 63 and 2**n <= flips:
-        signs = 1 - 2 * (np.arange(2**n)[:, None] >> np.arange(n) & 1)  # [2^n, n]
-        extra = 0
-    else:
-        signs, extra = np.random.default_rng(seed).choice([-1, 1], (flips, n)), 1
-    # as extreme as observed, up to rounding: sums of the same numbers in another order must count as equal
-    extreme = np.abs(signs @ d) >= abs(d.sum()) - 1e-12 * np.abs(d).sum()
-    return float((extreme.sum() + extra) / (len(signs) + extra))
 
 
 def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
@@ -115,7 +92,7 @@ def defined_replicates(replicates):
 def holm(ps):
     """Holm's step-down adjustment of p values for as many comparisons as there are.
 
-    An undefined p value (NaN) belongs to a comparison that was not made: it stays NaN and is not counted.
+    An undefined p value (NaN) is of a comparison that was not made: it stays NaN and is not counted.
     """
     ps = np.asarray(ps, float)
     if ps.ndim != 1 or (ps < 0).any() or (ps > 1).any():

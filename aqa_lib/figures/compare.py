@@ -1,12 +1,14 @@
-"""Figures of comparisons over blocks (study/blocks.py): intervals by method, and rank correlation against labels.
+"""Figures of comparisons over blocks (study/comparison.py): intervals by method, and the measure against labels.
 
 `table` is a summary: columns block, fraction, variant, n, mean, low, high, sd and, where there are such, published.
+`measure` is what its numbers are, as the column of the comparison names it.
 """
 
 import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from aqa_lib.evaluation import name_of
 from aqa_lib.figures.style import BLACK, BLUE, ORANGE, PALETTE, faded, style
 
 COLOURS = (BLUE, ORANGE, *PALETTE[2:])
@@ -14,11 +16,11 @@ SYMBOLS = ("circle", "square", "diamond", "triangle-up")
 ROW = 34  # pixels of a variant
 
 
-def panels(table, title="", surrogate=True):
+def panels(table, title="", measure="spearman", surrogate=True):
     """Mean and 95 % interval of each variant, a panel a label fraction, a colour a block; published values as marks."""
     fractions, names = list(dict.fromkeys(table["fraction"])), list(dict.fromkeys(table["block"]))
     variants = list(dict.fromkeys(table["variant"]))
-    place = {variant: -i for i, variant in enumerate(variants)}  # best known order: the table's, from the top
+    position = {variant: -i for i, variant in enumerate(variants)}  # in the order of the table, from the top
     figure = make_subplots(
         cols=len(fractions),
         shared_yaxes=True,
@@ -28,7 +30,7 @@ def panels(table, title="", surrogate=True):
     for column, fraction in enumerate(fractions, 1):
         for i, name in enumerate(names):
             rows = table[(table["block"] == name) & (table["fraction"] == fraction)]
-            height = np.array([place[v] for v in rows["variant"]]) + 0.28 * ((len(names) - 1) / 2 - i)
+            height = np.array([position[v] for v in rows["variant"]]) + 0.28 * ((len(names) - 1) / 2 - i)
             figure.add_scatter(
                 x=rows["mean"],
                 y=height,
@@ -47,11 +49,11 @@ def panels(table, title="", surrogate=True):
             rows = table[(table["fraction"] == fraction) & table["published"].notna()]
             mark = {"color": BLACK, "symbol": "x-thin", "size": 10, "line": {"width": 2, "color": BLACK}}
             group = {"name": "published", "legendgroup": "published", "showlegend": column == 1}
-            height = [place[v] for v in rows["variant"]]
+            height = [position[v] for v in rows["variant"]]
             figure.add_scatter(x=rows["published"], y=height, mode="markers", marker=mark, row=1, col=column, **group)
-    ticks = {"tickvals": list(place.values()), "ticktext": variants, "range": [0.7 - len(variants), 0.7]}
+    ticks = {"tickvals": list(position.values()), "ticktext": variants, "range": [0.7 - len(variants), 0.7]}
     figure.update_yaxes(zeroline=False, **ticks)
-    figure.update_xaxes(title="rank correlation", matches="x")
+    figure.update_xaxes(title=name_of(measure), matches="x")
     height = 190 + ROW * len(variants)
     legend = {"orientation": "h", "x": 0, "xref": "paper", "y": -75 / (height - 190), "yanchor": "top"}
     figure.update_layout(height=height, legend=legend, margin={"t": 90, "b": 100})
@@ -65,8 +67,8 @@ def around(rows, colour):
     return bars | {"color": colour, "thickness": 2, "width": 3}
 
 
-def label_fractions(table, read_off=None, title="", surrogate=True):
-    """Rank correlation against the share of labels, a line with intervals a variant; values read off a plot dotted.
+def label_fractions(table, read_off=None, title="", measure="spearman", surrogate=True):
+    """The measure against the share of labels, a line with intervals a variant; values read off a plot dotted.
 
     table: the summary of one block. read_off: {variant: {fraction: value}} or None.
     """
@@ -95,5 +97,5 @@ def label_fractions(table, read_off=None, title="", surrogate=True):
     figure.update_xaxes(
         title="labelled share of the training videos (%)", tickvals=sorted(set(100 * table["fraction"]))
     )
-    figure.update_yaxes(title="rank correlation, 95 % interval")
+    figure.update_yaxes(title=f"{name_of(measure)}, 95 % interval")
     return style(figure, title, surrogate)

@@ -10,7 +10,7 @@ LOSSES = ("regression", "recovery", "alignment")
 
 
 def shares(curve, lambda1, lambda2):
-    """Norms of the weighted losses' gradients at the encoder, over a run that watched them: {loss: [E]}."""
+    """Norms of the weighted losses' gradients at the encoder, over a run that recorded them: {loss: [E]}."""
     weights = dict(zip(LOSSES, (1.0, lambda1, lambda2), strict=True))
     return {loss: w * curve[f"gradient {loss}"].to_numpy() for loss, w in weights.items()}
 
@@ -23,15 +23,15 @@ def gradients(curves, title="", surrogate=True):
     figure = make_subplots(
         rows=rows, cols=columns, subplot_titles=names, shared_yaxes="all", horizontal_spacing=0.04, vertical_spacing=0.2
     )
-    for place, (weights, curve) in enumerate(curves.items()):
-        row, column = divmod(place, columns)
+    for panel, (weights, curve) in enumerate(curves.items()):
+        row, column = divmod(panel, columns)
         for colour, (loss, norms) in zip(PALETTE, shares(curve, *weights).items(), strict=False):
             figure.add_scatter(
                 x=curve["step"],
                 y=norms,
                 name=loss,
                 legendgroup=loss,
-                showlegend=place == 0,
+                showlegend=panel == 0,
                 line={"color": colour},
                 row=row + 1,
                 col=column + 1,

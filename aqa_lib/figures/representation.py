@@ -1,4 +1,4 @@
-"""Figures of encoded videos: a picture in three dimensions to turn, and the numbers that say what to make of it."""
+"""Figures of encoded videos: t-SNE in three dimensions, to be rotated, and the measures of neighbours beside it."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -8,9 +8,9 @@ from aqa_lib.figures.style import BLACK, BLUE, GREEN, ORANGE, PALETTE, faded, st
 
 
 def spaces(pictures, scores, names=None, title="", surrogate=True):
-    """Points {what: [N, 3]} side by side, each to be turned, coloured by the videos' scores [N].
+    """Points {what: [N, 3]} side by side, each to be rotated, coloured by the videos' scores [N].
 
-    t-SNE throws a point far off now and then: the view is that of the middle 98 %, and the title counts who is outside.
+    t-SNE makes outliers now and then: the view is that of the middle 98 %, and the title counts the points outside.
     """
     ranges = {what: [middle(axis, 1, 0.15) for axis in np.asarray(drawn).T] for what, drawn in pictures.items()}
     titles = []
@@ -52,7 +52,7 @@ def spaces(pictures, scores, names=None, title="", surrogate=True):
 
 
 def middle(values, tail, margin=0.0):
-    """[low, high]: the values without `tail` per cent at each end, with a margin in shares of that span."""
+    """[low, high]: the percentiles `tail` and 100 - tail, widened by a margin in shares of that span."""
     low, high = np.percentile(values, [tail, 100 - tail])
     return [low - margin * (high - low), high + margin * (high - low)]
 
@@ -61,7 +61,7 @@ def neighbourhoods(values, intervals, chance, title="", surrogate=True):
     """Neighbourhood rank correlation: every draw, and the mean with its interval.
 
     values: a table with a row a draw and a column a representation; intervals: {representation: (mean, low, high)};
-    chance: what scores handed out at random have.
+    chance: the correlation of randomly permuted scores.
     """
     figure = go.Figure()
     names = list(values.columns)[::-1]
@@ -96,9 +96,9 @@ def neighbourhoods(values, intervals, chance, title="", surrogate=True):
 
 
 def redrawn(table, title="", surrogate=True):
-    """The same points drawn again: a marker a picture, a colour a perplexity, a column a measure.
+    """t-SNE run again on the same points: a marker a run, a colour a perplexity, a column a measure.
 
-    table: a row a picture, with columns seed, perplexity and one for every measure.
+    table: a row a run, with columns seed, perplexity and one for every measure.
     """
     measures = [c for c in table if c not in ("seed", "perplexity")]
     figure = go.Figure()

@@ -32,7 +32,7 @@ def curves(curve, title="", surrogate=True):
 
 
 def scatter(true, predicted, title="", marked=None, names=None, surrogate=True):
-    """Predicted against true scores; the item at place `marked` stands out."""
+    """Predicted against true scores; the item of index `marked` is highlighted."""
     true, predicted = np.asarray(true), np.asarray(predicted)
     span = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
     figure = go.Figure()

@@ -1,7 +1,7 @@
-"""Figures as files: JSON and HTML always, a PNG where kaleido and a browser are found, no error where not.
+"""PNG files of figures, where kaleido and a browser are installed; no error where not.
 
-The pictures are drawn by a process of its own with one browser for all of them, so that a browser that does
-not start, or hangs, costs a bounded time and nothing else.
+A separate process with one browser draws all PNG files, so that a browser that does not start, or hangs, costs a
+bounded time and nothing else.
 """
 
 import contextlib
@@ -35,21 +35,6 @@ def has_kaleido():
     return importlib.util.find_spec("kaleido") is not None
 
 
-def save_figure(figure, stem):
-    """Write stem.json and stem.html, and stem.png if that is possible; returns the paths written."""
-    return save_figures({stem: figure})
-
-
-def save_figures(figures):
-    """save_figure for {stem: figure}, with one start of the browser for all of them."""
-    written = []
-    for stem, figure in figures.items():
-        figure.write_json(f"{stem}.json")
-        figure.write_html(f"{stem}.html", include_plotlyjs="directory")  # works without a network
-        written += [f"{stem}.json", f"{stem}.html"]
-    return written + save_pngs({f"{stem}.png": figure.to_json() for stem, figure in figures.items()})
-
-
 def save_pngs(figures, patience=PATIENCE):
     """Draw {path: figure as JSON} into PNG files as far as that works here; returns the paths written."""
     if not figures or not has_kaleido():
@@ -79,7 +64,7 @@ def save_pngs(figures, patience=PATIENCE):
 
 
 def paint():
-    """The painter's side: figures and paths from standard input, one browser."""
+    """What the separate process does: read figures and paths from standard input and draw them with one browser."""
     import plotly.io as pio
 
     texts, paths = json.load(sys.stdin)

@@ -1,4 +1,4 @@
-"""How every figure looks: one template, colours that colour-blind readers tell apart, the word `surrogate`.
+"""The style of every figure: one template, a palette safe for colour-blind readers, the badge `surrogate`.
 
 The palette is Okabe and Ito's (2008), without its yellow, which vanishes on white.
 """
@@ -44,7 +44,7 @@ TEMPLATE = go.layout.Template(
 
 
 def style(figure, title=None, surrogate=True):
-    """The figure in the study's looks, with a visible badge where surrogate data are in it; returns it."""
+    """Apply the template to a figure, with a visible badge where it shows surrogate data; returns the figure."""
     figure.update_layout(template=TEMPLATE)
     if title is not None:
         figure.update_layout(title_text=title)
@@ -69,6 +69,6 @@ def style(figure, title=None, surrogate=True):
 
 
 def faded(colour, alpha=0.2):
-    """A palette colour, see-through: for bands around a line of that colour."""
+    """A palette colour made transparent: for bands around a line of that colour."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"

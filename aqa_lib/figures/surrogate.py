@@ -39,16 +39,17 @@ def chain(executions, skill):
     return style(figure, "How an early mistake lives on")
 
 
-def judges(awards, level, sd, bins=12):
-    """Spread of the seven awards against their level: every dive, its bin's root mean square, and the plan.
+def judges(awards, level, sd):
+    """Spread of the seven awards against their level: every dive, its bin's root mean square, and the planted value.
 
     awards [N, 7]; level [N] planted mean award; sd [N] planted standard deviation of a judge.
     """
     awards, level, sd = np.asarray(awards), np.asarray(level), np.asarray(sd)
     spread, order = awards.std(axis=1, ddof=1), np.argsort(level)
+    bins = 12
     edges = np.linspace(level.min(), level.max(), bins + 1)
-    place = np.digitize(level, edges[1:-1])
-    filled = [b for b in range(bins) if (place == b).sum() >= 5]
+    bin_of = np.digitize(level, edges[1:-1])
+    filled = [b for b in range(bins) if (bin_of == b).sum() >= 5]
     figure = go.Figure()
     figure.add_scatter(
         x=level,
@@ -58,8 +59,8 @@ def judges(awards, level, sd, bins=12):
         marker={"color": faded(BLUE, 0.35), "size": 5},
     )
     figure.add_scatter(
-        x=[level[place == b].mean() for b in filled],
-        y=[np.sqrt((spread[place == b] ** 2).mean()) for b in filled],
+        x=[level[bin_of == b].mean() for b in filled],
+        y=[np.sqrt((spread[bin_of == b] ** 2).mean()) for b in filled],
         mode="markers",
         name="root mean square of a bin",
         marker={"color": BLACK, "size": 10, "symbol": "diamond"},
@@ -70,13 +71,13 @@ def judges(awards, level, sd, bins=12):
     return style(figure, "How much judges disagree")
 
 
-def features(x, item=0, channels=64):
-    """What a network gets to see: one video [T, D] as a map, and the histogram of all features [N, T, D]."""
+def features(x):
+    """What a network gets to see: the first video [T, D] as a map, and the histogram of all features [N, T, D]."""
     x = np.asarray(x)
-    busiest = np.argsort(-x.mean(axis=(0, 1)), kind="stable")[:channels]
+    busiest = np.argsort(-x.mean(axis=(0, 1)), kind="stable")[:64]
     counts, edges = np.histogram(x[x > 0], bins=60, range=(0, float(np.quantile(x, 0.9995))))
     figure = make_subplots(cols=2, horizontal_spacing=0.17)
-    figure.add_heatmap(z=x[item][:, busiest], colorscale="Cividis", showscale=False, row=1, col=1)
+    figure.add_heatmap(z=x[0][:, busiest], colorscale="Cividis", showscale=False, row=1, col=1)
     middle, share, width = (edges[1:] + edges[:-1]) / 2, counts / x.size, edges[1]
     figure.add_bar(x=middle, y=share, width=width, marker_color=BLUE, name="above zero", row=1, col=2)
     zero = {"x": [-width], "y": [(x == 0).mean()], "width": width}
