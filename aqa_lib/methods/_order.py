@@ -1,7 +1,7 @@
 """Orders of a batch of videos: ranks that a gradient passes through, and the order that similarities imply.
 
 Ranks count from 1 (the largest) and are divided by n; equal numbers share the mean of theirs, so that nothing
-depends on the place of a video in its batch. Their gradient is that of Rolinek, Musil, Paulus, Vlastelica, Michaelis,
+depends on the number of a video in its batch. Their gradient is that of Rolinek, Musil, Paulus, Vlastelica, Michaelis,
 Martius, "Optimizing rank-based metrics with blackbox differentiation", CVPR 2020. The order of similarities is
 spectral seriation: Atkins, Boman, Hendrickson, "A spectral algorithm for seriation and the consecutive ones problem",
 SIAM Journal on Computing 1998: videos by their entries in the Fiedler vector of the graph.

@@ -10,6 +10,7 @@ labelled and unlabelled videos by an adversary, is another thing: aqa_lib/method
 import torch
 
 from aqa_lib.methods.base import Setting
+from aqa_lib.models.functions import constant
 
 SETTINGS = {
     "refresh": Setting(0, "steps between alignments of ranks (0: one pass over the training videos)", low=0),
@@ -38,10 +39,14 @@ def begin(stack):
 
 
 def refresh(stack, step):
-    """Align where it is time: equal for all runs of a stack."""
-    steps = stack.runs[0]["refresh"] or -(-len(stack.train) // stack.B)
-    if step and step % steps == 0:
-        stack.memory["aligned"] = align(stack.memory["raw"], stack.y)
+    """Align the runs whose pass over their training videos ends here."""
+    due = [step > 0 and step % (stack.runs[0]["refresh"] or steps) == 0 for steps in stack.passes]
+    if any(due):
+        fresh = align(stack.memory["raw"], stack.y)
+        if not all(due):  # runs on other splits end their passes at other steps
+            now = constant(tuple(due), torch.bool, stack.device).unsqueeze(1)
+            fresh = torch.where(now, fresh, stack.memory["aligned"])
+        stack.memory["aligned"] = fresh
 
 
 @torch.no_grad()
@@ -55,9 +60,9 @@ def pseudo(batch, predicted):
 
 
 def winner(items, cost):
-    """items [K,B], cost [K,B] -> for each place, the place of least cost that holds the same item.
+    """items [K,B], cost [K,B] -> for each index, the index of least cost that holds the same item.
 
-    What is written to an item that a batch has twice is then the same from both places, in whatever order.
+    What is written to an item that a batch has twice is then the same from both indices, in whatever order.
     """
     same = items.unsqueeze(2) == items.unsqueeze(1)
     return torch.where(same, cost.double().unsqueeze(1), torch.inf).argmin(2)

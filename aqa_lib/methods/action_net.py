@@ -39,8 +39,8 @@ class ActionNet(Method):
         return {"loss": losses.squared_error(share, batch.y / model.top)}
 
     def predict(self, model, x):
-        """x [1,1,T,N,D] -> scores [K,N] without dropout."""
-        return model.top * model(x[0].expand(len(model.head.weight), -1, -1, -1))
+        """x [K or 1,1,T,n,D] -> scores [K,n] without dropout."""
+        return model.top * model(x[:, 0].expand(len(model.head.weight), -1, -1, -1))
 
 
 METHOD = ActionNet()

@@ -1,43 +1,19 @@
-"""What a method is: settings, a network, its losses on a batch, and how it predicts.
+"""What a method is: a task, settings, a network, its losses on a batch, and how it predicts.
 
 A method with gradients computes losses for K runs at once; `training` owns the loop. A closed-form method
-(`fit` instead of `losses`) is fitted one run after another by the same `training.train`.
+(`fit` and `apply` instead of `losses` and `predict`) is fitted one run after another by the same `training.train`.
 """
 
-from dataclasses import dataclass
+import numpy as np
 
-from aqa_lib.errors import UserError, check_type, nearest
+from aqa_lib import tasks
+from aqa_lib.errors import UserError
+from aqa_lib.settings import Setting, resolve
+from aqa_lib.tasks import SCALE
 
+__all__ = ["SCALE", "Method", "Setting"]
 
-@dataclass(frozen=True)
-class Setting:
-    """A setting's default, its bounds, and whether runs that differ in it may train as one stack."""
-
-    default: object
-    help: str
-    low: float | None = None
-    high: float | None = None
-    choices: tuple = ()
-    per_run: bool = False
-
-    def check(self, where, name, value):
-        value = check_type(where, name, value, self.default)
-        if self.choices and value not in self.choices:
-            raise UserError(f"{where}: unknown {name} {value!r}: {nearest(value, self.choices)}")
-        if self.low is not None and value is not None and value < self.low:
-            raise UserError(f"{where}: {name} = {value} is below {self.low}, its least value ({self.help})")
-        if self.high is not None and value is not None and value > self.high:
-            raise UserError(f"{where}: {name} = {value} is above {self.high}, its greatest value ({self.help})")
-        return value
-
-
-SCALE = 5.0  # the largest labelled score of a run becomes this, in its batches
-CHOICE = {  # which videos have labels, and the seed: every method has these
-    "seed": Setting(0, "seed of weights, batches, masks and dropout", low=0, per_run=True),
-    "fraction": Setting(0.1, "share of the training videos whose scores are used", 0, 1, per_run=True),
-    "draw": Setting(0, "which label draw", low=0, per_run=True),
-    "how": Setting("stratified", "how labels are drawn", choices=("stratified", "random"), per_run=True),
-}
+SEED = {"seed": Setting(0, "seed of weights, batches, masks and dropout", low=0, per_run=True)}
 LOOP = {  # the training loop of methods with gradients
     "steps": Setting(600, "optimiser steps", low=1, per_run=True),
     "every": Setting(0, "steps between evaluations (0: a tenth of the steps)", low=0, per_run=True),
@@ -46,28 +22,39 @@ LOOP = {  # the training loop of methods with gradients
     "lr": Setting(5e-4, "learning rate", low=0, per_run=True),
     "weight_decay": Setting(1e-4, "L2 penalty, as torch's optimisers add it", low=0, per_run=True),
     "momentum": Setting(0.0, "momentum of SGD", 0, 1),
-    "validation": Setting(0.0, "share of the labelled videos held out to watch", 0, 0.9, per_run=True),
-    "patience": Setting(
-        0, "evaluations without a better validation error before a stop (0: never)", low=0, per_run=True
-    ),
     "precision": Setting("fp32", "of matrix products", choices=("fp32", "tf32", "bf16")),
 }
 
 
 class Method:
-    """Base of all methods. `SETTINGS` are its own; `PLACES` names its random places and their number.
+    """Base of all methods. `SETTINGS` are its own; `PLACES` names its random streams and how many keys each needs.
 
     A method with gradients defines build(runs, data), the network of K runs; losses(model, batch), a dict of [K]
-    tensors of which "loss" is minimised; predict(model, x [1,1,T,N,D], **views), scores [K,N]. It may keep tensors
-    [K, ...] in `stack.memory` and change them in `before` and `after` a step. A closed-form method defines
-    fit(x [N,T,D], y [N] with NaN where there is no label, settings, **views) -> a function of (x, **views).
+    tensors of which "loss" is minimised; predict(model, x [K or 1,1,T,n,D], **views, **given), named tensors
+    [K,n,...], or one that is the score; `mask` [.,1,T,n] is among the keywords where videos differ in length. It may
+    keep tensors [K, ...] in `stack.memory` and change them in `before` and `after` a step.
+
+    A closed-form method defines fit(data, items, scores, settings) -> arrays by name, from the training items and
+    their scores (NaN where there is no label), and apply(arrays, data, items, settings) -> named predictions [n,...].
+
+    The order of a step: before | sample | losses, optimiser | after | finished | evaluation | runs leave.
     """
 
     SETTINGS: dict = {}
     PLACES: dict = {}
-    gradient = True  # has build, losses and predict; else it has fit
+    task = "scores"  # what it learns from: scores, pairs or actions
+    gradient = True  # has build, losses and predict; else it has fit and apply
+    masks = False  # takes videos of unequal length
+    windows = False  # trains on parts of videos (`times`): has masks and shares also where all have one length
+    axes = 1  # axes of a segment's features that it takes; None: any number
+    video = True  # False: predicts without looking at the video
+    name = ""  # that of its file, which `methods.get` gives it
     title = ""  # as tables and papers call it; its name where empty
     small: dict = {}  # settings for a laptop, where the published size takes minutes a run
+    variants: dict = {}  # {name in tables: settings}, what it is compared as; {title: {}} where empty
+    ablation: dict = {}  # {name in tables: settings}: its parts switched on one after another
+    beside: dict = {}  # {name in tables: (method, settings)}: what stands beside it, given the same and no network
+    compared = True  # whether a comparison of all methods has it
 
     def uses(self, settings):
         """The sets of videos that a run encodes, beside the labelled: what its switched-on terms need."""
@@ -85,6 +72,10 @@ class Method:
         """What else is known of labelled videos, name -> [N, ...], for `batch.target`: attributes, words."""
         return {}
 
+    def given(self, data):
+        """What is known of every video, at test as well, name -> [N, ...], for `batch.given` and `predict`."""
+        return {}
+
     def check(self, settings, data):
         """Raise a UserError where settings and data do not fit."""
 
@@ -92,29 +83,103 @@ class Method:
         """After a stack's network is initialised: make what the method keeps in `stack.memory`."""
 
     def before(self, stack, step):
-        """Before a step: refresh what the method keeps."""
+        """Before a step: refresh what the method keeps, or begin a new round (`stack.restart`)."""
+
+    def sample(self, stack, step):
+        """The items [K,S,B] of a step, or None: each stream in a random order of its own."""
+
+    def times(self, stack, items, step):
+        """Which segments of items [K,S,B] a training batch holds [K,S,T',B], or None: all of each video.
+
+        Each video's own segments, one at least, then places beyond its end, which the mask takes out.
+        """
 
     def after(self, stack, step):
-        """After `step` optimiser steps: follow the weights."""
+        """After `step` optimiser steps: follow the weights, end a round."""
+
+    def finished(self, stack, step):
+        """Which runs [K] are done before their last step, or None."""
+
+    def found(self, stack):
+        """What training itself has made of items, name -> [K,N] (clusters, pseudo-labels): only to be measured."""
+        return {}
+
+    def read(self, out, data, items, settings):
+        """One run's predictions as its task measures them; scores stay as they are."""
+        return out
+
+    def ragged(self, data):
+        """Whether its network takes the videos of a data set by masks and shares."""
+        return self.windows or data.ragged
+
+    def segments(self, settings, data):
+        """Of how many parts in time a network's heads read a video: its segments, or with masks `shares` equal shares
+        of each, so that a length that was never trained on is scored, too."""
+        return settings["shares"] if self.ragged(data) else data.features.shape[1]
 
     def settings(self):
-        return {**CHOICE, **(LOOP if self.gradient else {}), **self.SETTINGS}
+        task = tasks.get(self.task)
+        mine = {**LOOP, **task.watch} if self.gradient else {}
+        return {**SEED, **task.choice, **mine, **self.SETTINGS}
+
+    def compared_as(self):
+        """{name in tables: settings} of its variants, the published one first."""
+        return self.variants or {self.title: {}}
 
     def resolve(self, run):
         """Every setting of a run, checked: {name: value}; an unknown or impossible one is one sentence."""
-        known, where = self.settings(), f"method {self.name}"
-        for name in run:
-            if name not in known:
-                raise UserError(f"{where}: unknown setting {name!r}: {nearest(name, known)}")
-        full = {name: s.check(where, name, run.get(name, s.default)) for name, s in known.items()}
-        if full["fraction"] <= 0:
+        where = f"method {self.name}"
+        full = resolve(where, self.settings(), run)
+        if full.get("fraction", 1) <= 0:
             raise UserError(f"{where}: fraction = 0 leaves no labels; give a share in (0, 1]")
         if self.gradient:
-            full["every"] = full["every"] or max(1, full["steps"] // 10)
-            if full["patience"] and not full["validation"]:
+            full["every"] = full["every"] or full.get("round", 0) or max(1, full["steps"] // 10)
+            if full.get("patience") and not full["validation"]:
                 raise UserError(f"{where}: patience = {full['patience']} needs validation > 0 to watch")
         return full
 
     def shape(self, settings):
         """What must be equal in a stack: every setting that is not a run's own."""
         return tuple((n, settings[n]) for n, s in self.settings().items() if not s.per_run)
+
+    def fits(self, settings, data):
+        """Raise a UserError where the method cannot be trained on a data set: one sentence, before anything runs."""
+        tasks.get(self.task).check(data)
+        if self.video:
+            x, where = data.need_features(), f"method {self.name}"
+            if self.windows and not self.masks:
+                raise UserError(f"{where} trains on windows: let `predict` take a mask and set masks = True as well")
+            if data.ragged and not self.masks:
+                least, most = data.lengths.min(), data.lengths.max()
+                raise UserError(
+                    f"{where} takes videos of one length, but those of data set {data.name!r} have {least} to {most} "
+                    "segments: cut them into equally many, or take a method with masks"
+                )
+            if self.axes is not None and len(x.shape) != 2 + self.axes:
+                raise UserError(
+                    f"{where} takes segment features with {self.axes} axes, but those of data set {data.name!r} have "
+                    f"the shape {tuple(x.shape[2:])}: pool them first, or take another method"
+                )
+        self.check(settings, data)
+        self.targets(data)
+        views = self.views(settings)
+        for view in views:
+            data.view(view)
+        for name, value in self.given(data).items():
+            if name in (*views, "mask", "x"):
+                raise UserError(
+                    f"method {self.name}: what is given cannot be called {name!r}, as other input is: rename it"
+                )
+            unknown = np.isnan(np.asarray(value, dtype=float).reshape(len(data), -1)).any(1)
+            if unknown.any():
+                who = f"{str(data.ids[unknown.argmax()])!r} of data set {data.name!r}"
+                raise UserError(f"method {self.name} is given {name}, which is not known of {who}: fill it in there")
+
+
+SHARES = Setting(10, "equal shares that heads read of a video where videos differ in length", low=1)
+
+
+def linear(mean, scale, coefficients, intercept):
+    """A linear regression on standardised features as one on the features themselves: {"w": [D], "b": [1]}."""
+    w = np.asarray(coefficients, dtype=np.float64) / scale
+    return {"w": w, "b": np.atleast_1d(intercept - mean @ w)}

@@ -84,18 +84,19 @@ class MultiTask(SingleTask):
 
     def begin(self, stack):
         """Each run's vocabulary, and by it the ids of its labelled captions: memory "said" [K,N,L], "known" [K]."""
-        words, s = stack.targets["words"].cpu().numpy()[:, : stack.runs[0]["length"]], stack.runs[0]
-        coded = [encode(words, lab.train, s["words"]) for lab in stack.labels]
+        words, s = stack.pool.targets["words"].cpu().numpy()[:, : stack.runs[0]["length"]], stack.runs[0]
+        labelled = [lab.train + first for lab, first in zip(stack.labels, stack.offsets, strict=True)]
+        coded = [encode(words, items, s["words"]) for items in labelled]
         longest = max(int((ids >= 0).sum(1).max()) for ids, _ in coded)
         said = np.stack([ids[:, : max(1, longest)] for ids, _ in coded])
         stack.memory["said"] = torch.from_numpy(said).to(stack.device)
         stack.memory["known"] = torch.tensor([known for _, known in coded], device=stack.device)
-        stack.model.caption.told = max(known for _, known in coded)
+        stack.facts["told"] = max(known for _, known in coded)
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
         x = batch.x[:, 0]
-        h = model(x)
+        h = model(x, batch.mask_of(0))
         z = model.attributes(h)  # [K,B,5,classes]
         of_class = z.gather(-1, batch.target("attributes").unsqueeze(-1)).squeeze(-1)
         terms = {
@@ -114,8 +115,8 @@ class MultiTask(SingleTask):
         said, items = batch.memory["said"], batch.items[:, 0]
         said = said.gather(1, items.unsqueeze(-1).expand(-1, -1, said.shape[2])).mT  # [K,L,B]
         before = torch.cat([torch.full_like(said[:, :1], ENDS), said[:, :-1].clamp(min=ENDS)], 1)
-        told = model.caption.told
-        z = model.caption(batch.x[:, 0], before, told, batch.keys["drop"][:, 0])  # [K,LB,told]
+        told = batch.stack.facts["told"]
+        z = model.caption(batch.x[:, 0], before, told, batch.keys["drop"][:, 0], batch.mask_of(0))  # [K,LB,told]
         foreign = torch.arange(told, device=z.device) >= batch.memory["known"][:, None, None]  # another run's words
         z, said = z.masked_fill(foreign, float("-inf")), said.flatten(1)
         of_word = z.gather(-1, said.clamp(min=0).unsqueeze(-1)).squeeze(-1)
@@ -127,7 +128,7 @@ def encode(words, labelled, most):
     mine = words[labelled]
     count = np.bincount(mine[mine >= 0])
     known = np.argsort(-count, kind="stable")[: min(most - WORDS, (count > 0).sum())]
-    number = np.full(words.max() + 2, OTHER)  # the last place is that of -1
+    number = np.full(words.max() + 2, OTHER)  # the last entry is that of -1
     number[known], number[-1] = WORDS + np.arange(len(known)), -1
     ids = np.full((len(words), words.shape[1] + 1), -1)
     ids[labelled, :-1] = number[mine]

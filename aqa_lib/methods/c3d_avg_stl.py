@@ -15,17 +15,21 @@ from aqa_lib.models.c3d_avg import Average
 
 class SingleTask(Method):
     title = "C3D-AVG-STL"
+    masks = True
 
     def build(self, runs, data):
         return Average(runs=len(runs), inputs=data.features.shape[2], precision=runs[0]["precision"])
 
     def losses(self, model, batch):
         """The loss of each run [K]."""
-        return {"loss": score_error(model.scores(model(batch.x[:, 0])), batch.y)}
+        return {"loss": score_error(model.scores(model(batch.x[:, 0], batch.mask_of(0))), batch.y)}
 
-    def predict(self, model, x):
-        """x [1,1,T,N,D] -> scores [K,N]."""
-        return model.scores(model(x[0].expand(len(model.fc.weight), -1, -1, -1)))
+    def predict(self, model, x, mask=None):
+        """x [K or 1,1,T,n,D] -> scores [K,n]."""
+        K = len(model.fc.weight)
+        return model.scores(
+            model(x[:, 0].expand(K, -1, -1, -1), None if mask is None else mask[:, 0].expand(K, -1, -1))
+        )
 
 
 def score_error(predicted, true):

@@ -45,7 +45,7 @@ class CLSS(Encoded):
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
-        f = self.encode(model, batch.x, batch)
+        f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
         g, step = model.scores(f[:, UNLABELLED]), batch.runs[0]["rank_step"]
         z = F.normalize(f, dim=-1)
         similarity = z[:, UNLABELLED] @ z[:, UNLABELLED].mT

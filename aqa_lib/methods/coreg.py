@@ -19,6 +19,7 @@ a tie. Some implementations draw a whole new pool in each round; the paper fills
 import numpy as np
 
 from aqa_lib import chance
+from aqa_lib.data.ragged import means
 from aqa_lib.errors import UserError
 from aqa_lib.methods.base import Method, Setting
 
@@ -26,6 +27,7 @@ from aqa_lib.methods.base import Method, Setting
 class Coreg(Method):
     title = "COREG"
     gradient = False
+    masks = True
     SETTINGS = {
         "k": Setting(3, "neighbours whose mean score is the prediction", low=1),
         "p1": Setting(2, "order of the first regressor's Minkowski distance", low=1),
@@ -34,28 +36,30 @@ class Coreg(Method):
         "pool": Setting(100, "unlabelled videos that are looked at in a round", low=1),
     }
 
-    def fit(self, x, y, settings):
-        """x [N,T,D], y [N] with NaN where there is no label -> a function that predicts."""
-        v, k, orders = x.mean(1, dtype=np.float64), settings["k"], (settings["p1"], settings["p2"])
+    def fit(self, data, items, scores, settings):
+        """scores [n] with NaN where there is no label -> what each regressor knows: mean features and labels."""
+        v, y, k, orders = means(data.features[items]), scores, settings["k"], (settings["p1"], settings["p2"])
         labelled, unlabelled = np.flatnonzero(np.isfinite(y)), np.flatnonzero(np.isnan(y))
         if k > len(labelled):
             raise UserError(f"method coreg: k = {k} is more than the {len(labelled)} labels: lower k or raise fraction")
         order = chance.permutation(chance.key(settings["seed"], "coreg", "pool"), len(unlabelled))
         queue = unlabelled[order][: settings["pool"] + 2 * settings["iterations"]]  # whoever can enter the pool
-        items = np.concatenate([labelled, queue])
-        between = [distances(v[items], v[items], p) for p in orders]
+        chosen = np.concatenate([labelled, queue])
+        between = [distances(v[chosen], v[chosen], p) for p in orders]
         sets = cotrain(between, y[labelled], k, settings["iterations"], settings["pool"])
-        known = [(v[items[places]], labels, p) for (places, labels), p in zip(sets, orders, strict=True)]
+        found = {}
+        for i, (places, labels) in enumerate(sets):
+            found |= {f"x{i + 1}": v[chosen[places]], f"y{i + 1}": labels}
+        return found
 
-        def predict(x):
-            u = x.mean(1, dtype=np.float64)
-            return sum(neighbours(distances(u, at, p), labels, k)[0] for at, labels, p in known) / 2
-
-        return predict
+    def apply(self, arrays, data, items, settings):
+        u, k = means(data.features[items]), settings["k"]
+        known = [(arrays[f"x{i}"], arrays[f"y{i}"], settings[f"p{i}"]) for i in (1, 2)]
+        return sum(neighbours(distances(u, at, p), labels, k)[0] for at, labels, p in known) / 2
 
 
 def cotrain(between, y, k, iterations, size):
-    """Both regressors' sets at the end, (places, labels) each: the labelled, then what the other one has added.
+    """Both regressors' sets at the end, (indices, labels) each: the labelled, then what the other one has added.
 
     `between`: for each regressor the distances [m,m] among the labelled, which come first, and the videos that enter
     the pool in this order; y [n]: scores of the labelled.

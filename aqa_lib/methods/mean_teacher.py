@@ -34,11 +34,13 @@ class MeanTeacher(Encoded):
 
     def build(self, runs, data):
         model = super().build(runs, data)
+        model.teacher = teacher_of(model)
         model.predict_with = runs[0]["predict_with"]
         return model
 
     def begin(self, stack):
-        stack.model.teacher = teacher_of(stack.model)
+        follow(stack.model.teacher.encoder, stack.model.encoder, 0.0, 0)
+        follow(stack.model.teacher.regressor, stack.model.regressor, 0.0, 0)
 
     def after(self, stack, step):
         model, decay = stack.model, stack.runs[0]["decay"]
@@ -50,10 +52,11 @@ class MeanTeacher(Encoded):
         s, x = batch.runs[0], batch.x
         first = weak(x[:, UNLABELLED], batch.keys["hide"][:, 0], s["hide"])
         second = weak(x[:, UNLABELLED], batch.keys["hide"][:, 1], s["hide"])
-        second = strong(second, batch.keys["noise"][:, 0], s["noise"])
-        f = self.encode(model, torch.stack([x[:, LABELLED], second], 1), batch)
+        second = strong(second, batch.keys["noise"][:, 0], s["noise"], batch.mask_of(UNLABELLED))
+        f = self.encode(model, torch.stack([x[:, LABELLED], second], 1), batch, (LABELLED, UNLABELLED))
         with torch.no_grad(), model.teacher.still():
-            target = model.teacher.scores(self.encode(model.teacher, first.unsqueeze(1), batch, first=2)[:, 0])
+            f_teacher = self.encode(model.teacher, first.unsqueeze(1), batch, (UNLABELLED,), first=2)
+            target = model.teacher.scores(f_teacher[:, 0])
         regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
         consistency = losses.squared_error(model.scores(f[:, 1]), target)
         return {
@@ -62,9 +65,9 @@ class MeanTeacher(Encoded):
             "consistency": consistency,
         }
 
-    def predict(self, model, x):
-        """x [1,1,T,N,D] -> scores [K,N] with running statistics and no dropout."""
-        return super().predict(model.teacher if model.predict_with == "teacher" else model, x)
+    def predict(self, model, x, mask=None):
+        """x [K or 1,1,T,n,D] -> scores [K,n] with running statistics and no dropout."""
+        return super().predict(model.teacher if model.predict_with == "teacher" else model, x, mask)
 
 
 METHOD = MeanTeacher()

@@ -4,15 +4,15 @@ semi-supervised learning", NeurIPS 2019; as the public code of RankUp (Huang, Fu
     y~_u = sg (g(a1(x_u)) + g(a2(x_u))) / 2
     all = labelled (x_i, y_i), (a1(x_u), y~_u), (a2(x_u), y~_u), in this order; others = all, shuffled
     (x', y') = l all + (1 - l) others,   l = max(b, 1 - b),   b ~ Beta(1/2, 1/2)
-    L = mean over the labelled places of (y' - g(x'))^2 + w(t) mean over the unlabelled places of (y' - g(x'))^2
+    L = mean over the labelled rows of (y' - g(x'))^2 + w(t) mean over the unlabelled rows of (y' - g(x'))^2
 
 g = R after E; a1 and a2 hide different segments of a video; w grows linearly from 0. One l a step. Beta(1/2, 1/2) is
 the arcsine law, of which sin^2(pi u / 2) with a uniform u is a draw. No sharpening: a score has none.
 
 Stated: the mixing over everything, Beta(1/2, 1/2), w = 0.1, warm-up over 40 % of the steps; the running statistics
-follow the mixed labelled places, and the pseudo-labels come from passes in training mode (dropout, batch statistics)
-that leave them alone. Chosen here: E and R of S4AQA, videos mixed as segment features; squared error on the labelled
-places (theirs: absolute); 32 + 32 videos a step.
+follow the mixed labelled rows, and the pseudo-labels come from passes in training mode (dropout, batch statistics)
+that leave them alone. Chosen here: E and R of S4AQA, videos mixed as segment features, a mixed video as long as the
+one with the larger share; squared error on the labelled rows (theirs: absolute); 32 + 32 videos a step.
 """
 
 import math
@@ -29,7 +29,7 @@ class MixMatch(Encoded):
     title = "MixMatch"
     SETTINGS = {
         **Encoded.SETTINGS,
-        "weight": Setting(0.1, "weight of the error at the unlabelled places", low=0, per_run=True),
+        "weight": Setting(0.1, "weight of the error at the unlabelled rows", low=0, per_run=True),
         "warm_up": Setting(0.4, "share of the steps over which the weight grows from 0", 0, 1, per_run=True),
         "hide": Setting(0.15, "chance that an augmentation hides a segment", 0, 0.99),
     }
@@ -41,14 +41,14 @@ class MixMatch(Encoded):
         views = [weak(batch.x[:, UNLABELLED], keys[:, i], hide) for i in range(2)]
         x = torch.stack([batch.x[:, LABELLED], *views], 1)  # [K,3,T,B,D]
         with torch.no_grad(), model.still():
-            f = self.encode(model, x[:, 1:], batch, first=3)
+            f = self.encode(model, x[:, 1:], batch, (UNLABELLED, UNLABELLED), first=3)
             pseudo = (model.scores(f[:, 0]) + model.scores(f[:, 1])) / 2
         y = torch.stack([batch.y, pseudo, pseudo], 1)  # [K,3,B]
 
         n = y[0].numel()
         order = hashed(batch.keys["shuffle"][:, 0], n).argsort(dim=1, stable=True)
         x, y = mix(x, y, order, share(uniform(batch.keys["mix"][:, 0], (1,)).to(y.dtype)))
-        f = self.encode(model, x, batch)
+        f = self.encode(model, x, batch, (LABELLED, UNLABELLED, UNLABELLED))
         error = [losses.squared_error(model.scores(f[:, s]), y[:, s]) for s in range(3)]
         unlabelled = (error[1] + error[2]) / 2
         loss = error[0] + self.ramp(batch) * batch.weight("weight") * unlabelled
@@ -62,7 +62,7 @@ def share(u):
 
 
 def mix(x, y, order, share):
-    """x [K,S,T,B,D] and y [K,S,B], each place share [K,1] of itself and the rest of place order [K,SB] of its run."""
+    """x [K,S,T,B,D] and y [K,S,B], each row share [K,1] of itself and the rest of row order [K,SB] of its run."""
     K, S, T, B, D = x.shape
     run, time = (torch.arange(n, device=x.device) for n in (K, T))
     other = order.view(K, S, 1, B)

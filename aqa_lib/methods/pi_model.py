@@ -32,8 +32,10 @@ class PiModel(Encoded):
         s, x = batch.runs[0], batch.x
         first = weak(x[:, UNLABELLED], batch.keys["hide"][:, 0], s["hide"])
         second = weak(x[:, UNLABELLED], batch.keys["hide"][:, 1], s["hide"])
-        second = strong(second, batch.keys["noise"][:, 0], s["noise"])
-        f = self.encode(model, torch.stack([x[:, LABELLED], first, second], 1), batch)
+        second = strong(second, batch.keys["noise"][:, 0], s["noise"], batch.mask_of(UNLABELLED))
+        f = self.encode(
+            model, torch.stack([x[:, LABELLED], first, second], 1), batch, (LABELLED, UNLABELLED, UNLABELLED)
+        )
         regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
         consistency = losses.squared_error(model.scores(f[:, 2]), model.scores(f[:, 1]).detach())
         return {

@@ -13,8 +13,9 @@ A run with fewer than k labels takes them all.
 import torch
 
 from aqa_lib import losses
-from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, for_all
 from aqa_lib.methods.base import Setting
+from aqa_lib.models.functions import constant
 
 
 class PseudoLabels(Encoded):
@@ -29,24 +30,32 @@ class PseudoLabels(Encoded):
 
     def before(self, stack, step):
         """Every pass: new pseudo-labels [K,N] of the training videos, NaN elsewhere."""
-        s = stack.runs[0]
-        if step % (s["refresh"] or -(-len(stack.train) // s["batch"])) == 0:
-            scores = nearest_scores(self.embed(stack), stack.y[:, stack.train], s["k"])
-            stack.memory["pseudo"] = torch.full_like(stack.y, torch.nan).index_copy_(1, stack.train, scores)
+        s, K = stack.runs[0], len(stack.runs)
+        due = [step % (s["refresh"] or steps) == 0 for steps in stack.passes]
+        if any(due):
+            items = stack.train.expand(K, -1)
+            known = stack.y.gather(1, items).masked_fill(~stack.trained, torch.nan)
+            scores = nearest_scores(self.embed(stack), known, s["k"])
+            fresh = torch.full_like(stack.y, torch.nan).scatter_(1, items, scores)
+            if not all(due):  # runs on other splits end their passes at other steps
+                due = constant(tuple(due), torch.bool, stack.device).unsqueeze(1)
+                fresh = torch.where(due, fresh, stack.memory["pseudo"])
+            stack.memory["pseudo"] = fresh
 
     @staticmethod
     @torch.no_grad()
-    def embed(stack, at_once=512):
+    def embed(stack, segments=5120):
         """f [K,n,TC] of the training videos with running statistics and no dropout."""
         stack.model.eval()
-        parts = [stack.x.index_select(1, part) for part in stack.train.split(at_once)]  # [T,n,D]
-        f = [stack.model.encoder(x.expand(len(stack.runs), 1, -1, -1, -1))[:, 0] for x in parts]
+        at_once = max(1, segments // stack.T)  # videos: long ones take as much memory as many short ones
+        K, parts = len(stack.runs), (stack.videos(part)[:2] for part in stack.train.split(at_once, 1))
+        f = [stack.model.encoder(*for_all(K, x, mask))[:, 0] for x, mask in parts]
         stack.model.train()
         return torch.cat(f, 1)
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
-        f = self.encode(model, batch.x, batch)
+        f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
         pseudo = batch.memory["pseudo"].gather(1, batch.items[:, UNLABELLED])
         regression = losses.squared_error(model.scores(f[:, LABELLED]), batch.y)
         imitation = losses.squared_error(model.scores(f[:, UNLABELLED]), pseudo)

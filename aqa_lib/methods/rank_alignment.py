@@ -41,7 +41,7 @@ class RankAlignment(Encoded):
         """The loss of each run and its terms, [K] each."""
         x = batch.x
         seen = weak(x[:, UNLABELLED], batch.keys["hide"][:, 0], batch.runs[0]["hide"])
-        f = self.encode(model, torch.stack([x[:, LABELLED], seen], 1), batch)
+        f = self.encode(model, torch.stack([x[:, LABELLED], seen], 1), batch, (LABELLED, UNLABELLED))
         regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
         predicted = model.scores(f[:, 1])
         alignment = losses.squared_error(predicted, _ranks.pseudo(batch, predicted.detach()))

@@ -28,6 +28,7 @@ from aqa_lib.models.rankup import RankUp
 
 class Ranking(Encoded):
     title = "RankUp"
+    variants = {"RankUp": {}, "RankUp + its RDA": {"align_ranks": True}}
     SETTINGS = {
         **Encoded.SETTINGS,
         "weight": Setting(0.2, "weight of both ranking losses", low=0, per_run=True),
@@ -41,9 +42,7 @@ class Ranking(Encoded):
     PLACES = {"drop0": 3, "drop1": 3, "drop2": 3, "hide": 2, "noise": 1}
 
     def build(self, runs, data):
-        s, (_, segments, inputs) = runs[0], data.features.shape
-        made = dict(segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
-        return RankUp(runs=len(runs), **made)
+        return RankUp(runs=len(runs), **self.made(runs, data))
 
     def uses(self, settings):
         return ("aligned",) * settings["align_ranks"]
@@ -58,11 +57,12 @@ class Ranking(Encoded):
         """The loss of each run and its terms, [K] each."""
         s, x, keys = batch.runs[0], batch.x, batch.keys
         weakly = weak(x[:, UNLABELLED], keys["hide"][:, 0], s["hide"])
-        strongly = strong(weak(x[:, UNLABELLED], keys["hide"][:, 1], s["hide"]), keys["noise"][:, 0], s["noise"])
-        f = self.encode(model, torch.stack([x[:, LABELLED], strongly], 1), batch)
+        strongly = weak(x[:, UNLABELLED], keys["hide"][:, 1], s["hide"])
+        strongly = strong(strongly, keys["noise"][:, 0], s["noise"], batch.mask_of(UNLABELLED))
+        f = self.encode(model, torch.stack([x[:, LABELLED], strongly], 1), batch, (LABELLED, UNLABELLED))
         aligning = any(run["align_ranks"] for run in batch.runs)
         with model.still(), torch.set_grad_enabled(aligning):  # only the alignment learns on the weak view
-            f_weak = self.encode(model, weakly.unsqueeze(1), batch, first=2)[:, 0]
+            f_weak = self.encode(model, weakly.unsqueeze(1), batch, (UNLABELLED,), first=2)[:, 0]
 
         regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
         ordered = ranking(model.pairs(f[:, 0]), batch.y)

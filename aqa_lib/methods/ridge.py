@@ -11,37 +11,45 @@ from all four rotations of each labelled video, as S4L does, and predicts from t
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
-from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from aqa_lib.methods.base import Method, Setting
+from aqa_lib.data.ragged import means
+from aqa_lib.methods.base import Method, Setting, linear
 
 VIEWS = {"rgb": (), "rgb+flow": ("flow",), "turned": ("rot90", "rot180", "rot270")}
 
 
 class Ridge(Method):
     gradient = False
+    masks = True
     SETTINGS = {"modality": Setting("rgb", "what it sees of a video", choices=tuple(VIEWS))}
 
     def views(self, settings):
         return VIEWS[settings.get("modality", "rgb")]
 
-    def fit(self, x, y, settings, **views):
-        """x [N,T,D], y [N] with NaN where there is no label, views as x -> a function that predicts."""
-        labelled = np.isfinite(y)
-        beside = settings.get("modality", "rgb") == "rgb+flow"
-        model = make_pipeline(StandardScaler(), RidgeCV(alphas=np.logspace(-2, 5, 15)))
-        pooled = [v[labelled].mean(1, dtype=np.float64) for v in (x, *views.values())]
-        if beside:
-            model.fit(np.concatenate(pooled, 1), y[labelled])
-        else:
-            model.fit(np.concatenate(pooled), np.tile(y[labelled], len(pooled)))
+    def fit(self, data, items, scores, settings):
+        """scores [n] with NaN where there is no label -> the weights {"w", "b"} of a linear function."""
+        labelled = np.isfinite(scores)
+        pooled, y = self.pooled(data, items[labelled], settings), scores[labelled]
+        x = np.concatenate(pooled, 1 if beside(settings) else 0)
+        scaler = StandardScaler().fit(x)
+        model = RidgeCV(alphas=np.logspace(-2, 5, 15))
+        model.fit(scaler.transform(x), y if beside(settings) else np.tile(y, len(pooled)))
+        return linear(scaler.mean_, scaler.scale_, model.coef_, model.intercept_)
 
-        def predict(x, **views):
-            seen = [x, *views.values()] if beside else [x]
-            return model.predict(np.concatenate([v.mean(1, dtype=np.float64) for v in seen], 1))
+    def apply(self, arrays, data, items, settings):
+        pooled = self.pooled(data, items, settings)
+        x = np.concatenate(pooled, 1) if beside(settings) else pooled[0]
+        return x @ arrays["w"] + arrays["b"]
 
-        return predict
+    def pooled(self, data, items, settings):
+        """The mean segment feature [n,D] of items in each view that it sees."""
+        return [means(data.view(name)[items]) for name in ("rgb", *self.views(settings))]
+
+
+def beside(settings):
+    """Whether the views stand side by side in one video's features."""
+    return settings.get("modality", "rgb") == "rgb+flow"
 
 
 METHOD = Ridge()

@@ -27,9 +27,11 @@ and `watch` (records those norms).
 import torch
 
 from aqa_lib import losses
+from aqa_lib.data.ragged import Ragged
 from aqa_lib.errors import UserError
-from aqa_lib.methods.base import Method, Setting
-from aqa_lib.models.functions import hashed, reverse_gradient
+from aqa_lib.methods._encoded import for_all
+from aqa_lib.methods.base import SHARES, Method, Setting
+from aqa_lib.models.functions import constant, hashed, resampled, reverse_gradient
 from aqa_lib.models.s4aqa import S4AQA
 
 LABELLED, WHOLE, MASKED, HINTED = range(4)  # HINTED: the labelled videos as the recovery sees them
@@ -38,6 +40,14 @@ ORDER = (LABELLED, HINTED, WHOLE, MASKED)  # as they are encoded: copies of the 
 
 class SemiSupervised(Method):
     title = "S4AQA"
+    masks = True
+    variants = {"S4AQA": {}, "AA": {"recover": False, "align": False}}
+    ablation = {
+        "AA": {"recover": False, "align": False},
+        "AA+RDA": {"recover": False, "align": True},
+        "AA+MSFR": {"recover": True, "align": False},
+        "AA+MSFR+RDA": {"recover": True, "align": True},
+    }
     SETTINGS = {
         "recover": Setting(True, "recover masked segments of unlabelled videos (MSFR)", per_run=True),
         "align": Setting(True, "align labelled and unlabelled encodings (RDA)", per_run=True),
@@ -56,20 +66,23 @@ class SemiSupervised(Method):
         "balance": Setting(False, "scale auxiliary losses to the regression's gradient at the encoder"),
         "watch": Setting(False, "record the norms of the losses' gradients at the encoder"),
         "drop": Setting(0.5, "dropout of the encoder, in steps of 1/256", 0, 0.99),
+        "shares": SHARES,
     }
     PLACES = {"mask": 2, "drop0": 4, "drop1": 4, "drop2": 4, "flow0": 4, "flow1": 4, "flow2": 4}
 
     def build(self, runs, data):
-        s, segments = runs[0], data.features.shape[1]
+        s = runs[0]
         inputs = [data.view(m).shape[2] for m in s["modality"].split("+")]
-        made = dict(drop=s["drop"], precision=s["precision"], all_segments=s["pretext"] == "still")
-        return S4AQA(runs=len(runs), segments=segments, inputs=inputs, **made)
+        made = dict(segments=self.segments(s, data), inputs=inputs, ragged=self.ragged(data))
+        made |= dict(drop=s["drop"], precision=s["precision"], all_segments=s["pretext"] == "still")
+        return S4AQA(runs=len(runs), **made)
 
     def check(self, settings, data):
-        s, segments = settings, data.features.shape[1]
-        if s["masks"] >= segments:
-            masks = s["masks"]
-            raise UserError(f"method s4aqa: masks = {masks} leaves nothing of {segments} segments; give fewer")
+        s, segments = settings, int(data.lengths.min()) if data.ragged else data.features.shape[1]
+        if s["recover"] and s["pretext"] == "mask" and s["masks"] >= segments:
+            masks, few = s["masks"], f"the {segments} segment{'s' * (segments > 1)}"
+            few = f"{few} of the shortest video of data set {data.name!r}" if data.ragged else few
+            raise UserError(f"method s4aqa: masks = {masks} leaves nothing of {few}; give fewer, or recover = false")
         if s["pretext"] == "still" and s["modality"] != "rgb":
             raise UserError(f"method s4aqa: still frames have no {s['modality']} features; take modality rgb")
         if not s["recover"] and (s["pretrain"] or s["recover_labelled"]):
@@ -98,7 +111,8 @@ class SemiSupervised(Method):
             encoded = self.encodings(encoder, x, batch, modality, sets, keep)
             f.append(encoded)
             recovered.append({s: decoder(encoded[s]) for s in (MASKED, HINTED) if s in used})
-            targets.append({s: self.target(x, s, keep) for s in (MASKED, HINTED) if s in used})
+            segments = encoder.segments
+            targets.append({s: self.target(x, s, keep, batch, segments) for s in (MASKED, HINTED) if s in used})
         f = {s: torch.cat([e[s] for e in f], -1) if len(f) > 1 else f[0][s] for s in sets}
 
         terms = {"regression": losses.squared_error(model.scores(f[LABELLED]), batch.y)}
@@ -134,22 +148,30 @@ class SemiSupervised(Method):
         """f [K,B,TC] of every set that is used; a video and its masked copy share their first products."""
         place = "flow" if modality == "flow" and len(self.modalities(batch)) > 1 else "drop"
         keys = [batch.keys[f"{place}{layer}"][:, sets] for layer in range(3)]
+        mask = None  # of the sets as they go in: the last one, the unlabelled, comes out as whole and masked copy
         if batch.runs[0]["pretext"] == "still":
             still = batch.view("still")
             seen = {LABELLED: x[:, 0], WHOLE: x[:, -1], HINTED: still[:, 0], MASKED: still[:, -1]}
-            f = encoder(torch.stack([seen[s] for s in sets], 1), (), keys)
+            if batch.mask is not None:
+                mask = torch.stack([batch.mask[:, 0 if s in (LABELLED, HINTED) else -1] for s in sets], 1)
+            f = encoder(torch.stack([seen[s] for s in sets], 1), (), keys, mask)
         else:
-            copies = [None] * (WHOLE in sets) + [keep[0]] * (MASKED in sets)
+            copies, mask = [None] * (WHOLE in sets) + [keep[0]] * (MASKED in sets), batch.mask
             if HINTED in sets:
                 x = torch.cat([x[:, :1], (x[:, 0] * keep[1].unsqueeze(-1)).unsqueeze(1), x[:, 1:]], 1)
-            f = encoder(x, copies, keys)
+                mask = None if mask is None else torch.cat([mask[:, :1], mask], 1)
+            if not copies:  # runs that have left used the unlabelled, those that stay do not
+                x, mask = x[:, :1], None if mask is None else mask[:, :1]
+            f = encoder(x, copies, keys, mask)
         return dict(zip(sets, f.unbind(1), strict=True))
 
     @staticmethod
-    def target(x, s, keep):
+    def target(x, s, keep, batch, segments):
         """What is to be recovered: the mean of the hidden segments [K,B,D], or all segments [K,B,TD] where none is."""
-        x, keep = (x[:, -1], keep[0]) if s == MASKED else (x[:, 0], keep[1])
+        which = -1 if s == MASKED else 0
+        x, keep = x[:, which], keep[0 if s == MASKED else 1]
         if keep is None:
+            x = x if batch.mask is None else resampled(x, batch.mask[:, which], segments)
             return x.transpose(1, 2).flatten(2)
         hidden = (1 - keep).unsqueeze(-1)
         return (x * hidden).sum(1) / hidden[0, :, 0].sum()
@@ -172,8 +194,8 @@ class SemiSupervised(Method):
         weight = batch.table(self.set_weights)[:, sets]
         kind = batch.runs[0]["alignment"]
         if kind != "grl":
-            signs = [1.0 if s == LABELLED else -1.0 for s in sets]
-            return losses.mmd([f[s] for s in sets], weight * weight.new_tensor(signs), kind.removeprefix("mmd_"))
+            signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)
+            return losses.mmd([f[s] for s in sets], weight * signs, kind.removeprefix("mmd_"))
         coefficient = batch.weight("grl")
         if any(s["ramp"] for s in batch.runs):  # DANN: 2 / (1 + exp(-10 p)) - 1 = tanh(5 p)
             coefficient = torch.where(batch.weight("ramp") > 0, torch.tanh(5 * batch.progress()), 1) * coefficient
@@ -191,15 +213,20 @@ class SemiSupervised(Method):
 
     def begin(self, stack):
         if stack.runs[0]["balance"]:
-            stack.memory["norms"] = stack.x.new_zeros(len(stack.runs), len(TERMS))
+            stack.memory["norms"] = stack.y.new_zeros(len(stack.runs), len(TERMS))
 
     @staticmethod
     def keep(batch, place=0):
-        """1 for kept and 0 for masked segments [K,T,B]: the `masks` smallest of T random words a video."""
+        """1 for kept and 0 for masked segments [K,T,B]: the `masks` smallest of T random words a video.
+
+        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled.
+        """
         if batch.runs[0]["pretext"] == "still":
             return None
         K, _, T, B, _ = batch.x.shape
         words = hashed(batch.keys["mask"][:, place : place + 1], T * B).view(K, T, B)
+        if batch.mask is not None:
+            words = words.masked_fill(batch.mask[:, -1 if place == 0 else 0] == 0, torch.iinfo(words.dtype).max)
         masked = words.topk(batch.runs[0]["masks"], dim=1, largest=False).indices
         return batch.x.new_ones(K, T, B).scatter_(1, masked, 0)
 
@@ -212,30 +239,55 @@ class SemiSupervised(Method):
         """Eq. 6: labelled 1; whole and masked share 1 (one of them alone has all of it)."""
         return [1.0, 0.5, 0.5] if settings["recover"] else [1.0, 1.0, 0.0]
 
-    def predict(self, model, x, flow=None, still=None):
-        """x [1,1,T,N,D] -> scores [K,N] with running statistics and no dropout."""
+    def predict(self, model, x, flow=None, still=None, mask=None):
+        """x [K or 1,1,T,n,D] -> scores [K,n] with running statistics and no dropout; still frames are a pretext only,
+        so that no score depends on `still`."""
         K = model.regressor.last.bias.shape[0]
         seen = [x] if flow is None else [flow] if len(model.encoders) == 1 else [x, flow]
-        f = [e(v.expand(K, -1, -1, -1, -1))[:, 0] for e, v in zip(model.encoders, seen, strict=True)]
+        f = [e(*for_all(K, v, mask))[:, 0] for e, v in zip(model.encoders, seen, strict=True)]
         return model.scores(torch.cat(f, -1) if len(f) > 1 else f[0])
 
     @torch.no_grad()
     def encode(self, model, x):
-        """f [N,TC] of features x [N,T,D] by the first run of a network in evaluation mode, in numpy."""
-        x = torch.as_tensor(x, dtype=model.flat.dtype, device=model.flat.device).transpose(0, 1)[None, None]
-        return model.encoder(x.expand(model.flat.shape[0], -1, -1, -1, -1))[0, 0].cpu().numpy()
+        """f [N,TC] of features x [N,T,D] or Ragged by the first run of a network in evaluation mode, in numpy.
+
+        A network of videos of unequal length gives [N,shares*C].
+        """
+        return model.encoder(*seen_by(model, x))[0, 0].cpu().numpy()
 
     @torch.no_grad()
     def recovery_error(self, model, x):
-        """Mean absolute error [N,T] of what the first run recovers of each segment, hidden alone; x [N,T,D]."""
-        x = torch.as_tensor(x, dtype=model.flat.dtype, device=model.flat.device).transpose(0, 1)  # [T,N,D]
-        runs, errors = model.flat.shape[0], []
-        for t in range(len(x)):
+        """Mean absolute error [N,T] of what the first run recovers of each segment, hidden alone; x as in `encode`.
+
+        Beyond the end of a video it is NaN.
+        """
+        x, *more = seen_by(model, x)  # [K,1,T,N,D]
+        errors = []
+        for t in range(x.shape[2]):
             hidden = x.clone()
-            hidden[t] = 0
-            f = model.encoder(hidden[None, None].expand(runs, -1, -1, -1, -1))[:, 0]
-            errors.append((model.decoder(f)[0] - x[t]).abs().mean(-1))
-        return torch.stack(errors, 1).cpu().numpy()
+            hidden[:, :, t] = 0
+            f = model.encoder(hidden, *more)[:, 0]
+            errors.append((model.decoder(f)[0] - x[0, 0, t]).abs().mean(-1))
+        errors = torch.stack(errors)  # [T,N]
+        if more:
+            errors = errors.masked_fill(more[-1][0, 0] == 0, torch.nan)
+        return errors.T.cpu().numpy()
+
+
+def seen_by(model, x):
+    """The arguments of a network's encoder in evaluation, for videos x [N,T,D] or Ragged."""
+    ragged, segments = isinstance(x, Ragged), model.encoder.segments
+    length = torch.as_tensor(x.length) if ragged else torch.full((len(x),), x.shape[1])
+    if not model.ragged and (ragged or x.shape[1] != segments):
+        least, most = int(length.min()), int(length.max())
+        has = f"{least} to {most}" if least < most else most
+        raise UserError(
+            f"the videos have {has} segments, but the network was trained on {segments} each: cut them into as many"
+        )
+    like = dict(dtype=model.flat.dtype, device=model.flat.device)
+    x = torch.as_tensor(x.padded() if ragged else x).to(**like).transpose(0, 1)[None, None]
+    mask = (torch.arange(x.shape[2])[:, None] < length).to(**like)[None, None] if model.ragged else None
+    return for_all(model.flat.shape[0], x, mask)
 
 
 TERMS = ("regression", "recovery", "alignment")

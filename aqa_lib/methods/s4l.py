@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from aqa_lib import losses
-from aqa_lib.methods._encoded import LABELLED, Encoded
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.s4l import S4L
 
@@ -28,15 +28,16 @@ TURNED = ("rot90", "rot180", "rot270")
 
 class SelfSupervised(Encoded):
     title = "S4L"
+    beside = {"ridge, turned views": ("ridge", {"modality": "turned"})}
     SETTINGS = {
         **Encoded.SETTINGS,
         "weight": Setting(1.0, "weight of the rotation loss", low=0, per_run=True),
     }
     PLACES = {"drop0": 2, "drop1": 2, "drop2": 2}
+    masks = False
 
     def build(self, runs, data):
-        s, (_, segments, inputs) = runs[0], data.features.shape
-        return S4L(runs=len(runs), segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
+        return S4L(runs=len(runs), **self.made(runs, data))
 
     def views(self, settings):
         return TURNED
@@ -44,7 +45,7 @@ class SelfSupervised(Encoded):
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
         x = torch.cat([batch.x, *map(batch.view, TURNED)], 3)  # [K,2,T,4B,D], one rotation after another
-        f = self.encode(model, x, batch)
+        f = self.encode(model, x, batch, (LABELLED, UNLABELLED))
         regression = losses.squared_error(model.scores(f[:, LABELLED]), batch.y.repeat(1, 4))
         K, B = batch.y.shape
         logits = model.rotations(f.flatten(1, 2))  # [K, 2 4B, 4]: the labelled, then as many unlabelled
@@ -54,7 +55,7 @@ class SelfSupervised(Encoded):
         return {"loss": loss, "regression": regression, "rotation": rotation}
 
     def predict(self, model, x, **turned):
-        """x [1,1,T,N,D] -> scores [K,N] of the unrotated view alone."""
+        """x [K or 1,1,T,n,D] -> scores [K,n] of the unrotated view alone."""
         return super().predict(model, x)
 
 

@@ -17,7 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.svm import SVR
 
-from aqa_lib.methods.base import Method, Setting
+from aqa_lib.data.ragged import means
+from aqa_lib.methods.base import Method, Setting, linear
 
 GRID = [10.0**i for i in range(-3, 3)]
 
@@ -25,15 +26,16 @@ GRID = [10.0**i for i in range(-3, 3)]
 class SupportVectors(Method):
     title = "SVR"
     gradient = False
+    masks = True
     SETTINGS = {
         "epsilon": Setting(0.1, "half width of the tube without loss, in standard deviations of the labels", low=0),
         "folds": Setting(5, "folds of the cross-validation that chooses C", low=2),
     }
 
-    def fit(self, x, y, settings):
-        """x [N,T,D], y [N] with NaN where there is no label -> a function that predicts."""
-        labelled = np.isfinite(y)
-        v, y = x[labelled].mean(1, dtype=np.float64), y[labelled]
+    def fit(self, data, items, scores, settings):
+        """scores [n] with NaN where there is no label -> the weights {"w", "b"} of a linear function."""
+        labelled = np.isfinite(scores)
+        v, y = means(data.features[items[labelled]]), scores[labelled]
         middle, spread = y.mean(), y.std() or 1.0
         z, epsilon = (y - middle) / spread, settings["epsilon"]
         fold = folds(y, settings["folds"])
@@ -43,7 +45,12 @@ class SupportVectors(Method):
                 model = regression(C, epsilon).fit(v[~held], z[~held])
                 errors[i] += np.square(model.predict(v[held]) - z[held]).sum()
         model = regression(GRID[np.argmin(errors)], epsilon).fit(v, z)
-        return lambda x: middle + spread * model.predict(x.mean(1, dtype=np.float64))
+        scaler, svr = model[0], model[-1]
+        of_z = linear(scaler.mean_, scaler.scale_ * v.shape[1] ** 0.5, svr.coef_[0], svr.intercept_[0])
+        return {"w": spread * of_z["w"], "b": middle + spread * of_z["b"]}
+
+    def apply(self, arrays, data, items, settings):
+        return means(data.features[items]) @ arrays["w"] + arrays["b"]
 
 
 def regression(C, epsilon):

@@ -20,8 +20,8 @@ batch 4, the backbone trained as well.
 Not to be found, so inferred here: confidence is a variance learned by likelihood, softplus + 0.01 so that it cannot
 collapse on few labels; the two pseudo-labels weigh the same, on the score alone, w = 1 without warm-up; burn-in is the
 first quarter of the steps, in which the teacher already follows; its decay 0.99, less in the first steps; memories
-start empty after burn-in; r is another labelled video of the batch, for an unlabelled video the labelled one at its
-place; labelled videos are not augmented; the augmentations of aqa_lib/methods/_encoded.py; 32 + 32 videos a step; the
+start empty after burn-in; r is another labelled video of the batch, for an unlabelled video the labelled one of its
+number; labelled videos are not augmented; the augmentations of aqa_lib/methods/_encoded.py; 32 + 32 videos a step; the
 other methods' learning rate.
 """
 
@@ -109,7 +109,7 @@ class TeacherReferenceStudent(Method):
         return [remember(batch, who, *output, learning) for who, output in found.items()]
 
     def predict(self, model, x, at_once=64):
-        """x [1,1,T,N,D] -> the student's scores [K,N]."""
+        """x [K or 1,1,T,n,D] -> the student's scores [K,n]."""
         K = model.student.last.bias.shape[0]
         parts = x[:, 0].split(at_once, 2)  # the mixer's inner activations are large
         return torch.cat([model.student(part.expand(K, -1, -1, -1))[0] for part in parts], 1)
@@ -131,7 +131,7 @@ def remember(batch, who, score, variance, learning):
 
 
 def partner(keys, B):
-    """For each place another place of the batch, the same number of places on; keys [K] -> [K,B]."""
+    """For each index another index of the batch, the same number further on; keys [K] -> [K,B]."""
     on = 1 + (uniform(keys, (1,)) * (B - 1)).long()
     return (torch.arange(B, device=keys.device) + on) % B
 

@@ -18,8 +18,8 @@ running ones follow the labelled videos; prediction is the mean of y_a and y_b i
 import torch
 
 from aqa_lib import losses
-from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
-from aqa_lib.methods.base import Setting
+from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, for_all
+from aqa_lib.methods.base import SHARES, Setting
 from aqa_lib.models.functions import hashed
 from aqa_lib.models.ucvme import UCVME
 
@@ -27,6 +27,7 @@ from aqa_lib.models.ucvme import UCVME
 class UncertaintyConsistency(Encoded):
     title = "UCVME"
     SETTINGS = {
+        "shares": SHARES,
         "drop": Setting(0.05, "dropout of the encoders, in steps of 1/256", 0, 0.99),
         "weight": Setting(10.0, "weight of the losses on unlabelled videos", low=0, per_run=True),
         "passes": Setting(5, "passes with dropout whose mean is a pseudo-label", low=1),
@@ -35,14 +36,14 @@ class UncertaintyConsistency(Encoded):
     PLACES = {"drop0": 4, "drop1": 4, "drop2": 4, "pass0": 2, "pass1": 2, "pass2": 2}
 
     def build(self, runs, data):
-        s, (_, segments, inputs) = runs[0], data.features.shape
-        return UCVME(runs=len(runs), segments=segments, inputs=inputs, drop=s["drop"], precision=s["precision"])
+        return UCVME(runs=len(runs), **self.made(runs, data))
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
         pseudo, log_variance = self.ensemble(model, batch)
         keys = [batch.keys[f"drop{layer}"] for layer in range(3)]
-        out = [net(batch.x, (), [k[:, 2 * m : 2 * m + 2] for k in keys]) for m, net in enumerate(model.nets)]
+        mask = batch.masked((LABELLED, UNLABELLED))
+        out = [net(batch.x, (), [k[:, 2 * m : 2 * m + 2] for k in keys], mask) for m, net in enumerate(model.nets)]
         y, z = torch.stack(out, 1).unbind(-1)  # [K,m,S,B] each
         y_l, z_l, y_u, z_u = y[:, :, LABELLED], z[:, :, LABELLED], y[:, :, UNLABELLED], z[:, :, UNLABELLED]
         own = batch.runs[0]["variance"] == "own"
@@ -68,13 +69,13 @@ class UncertaintyConsistency(Encoded):
         with model.still():
             for m, net in enumerate(model.nets):
                 keys = [hashed(batch.keys[f"pass{layer}"][:, m], passes) for layer in range(3)]
-                total = total + net(x, copies, keys).mean(1)
+                total = total + net(x, copies, keys, batch.masked((UNLABELLED,))).mean(1)
         return (total / len(model.nets)).unbind(-1)
 
-    def predict(self, model, x):
-        """x [1,1,T,N,D] -> scores [K,N], the mean of both networks, with running statistics and no dropout."""
-        x = x.expand(model.flat.shape[0], -1, -1, -1, -1)
-        return torch.stack([net(x)[:, 0, :, 0] for net in model.nets]).mean(0)
+    def predict(self, model, x, mask=None):
+        """x [K or 1,1,T,n,D] -> scores [K,n], the mean of both networks, with running statistics and no dropout."""
+        seen = for_all(model.flat.shape[0], x, mask)
+        return torch.stack([net(*seen)[:, 0, :, 0] for net in model.nets]).mean(0)
 
 
 def likelihood(y, target, z):

@@ -18,11 +18,13 @@ No weight decay, as released.
 import torch
 
 from aqa_lib.methods.base import SCALE, Method, Setting
+from aqa_lib.models.functions import average
 from aqa_lib.models.usdl import ScoreDistribution
 
 
 class Distribution(Method):
     title = "USDL"
+    masks = True
     SETTINGS = {
         "bins": Setting(101, "bins that the range of scores is cut into", low=2),
         "sigma": Setting(5.0, "standard deviation of the target distribution, in bins", low=0.01),
@@ -39,16 +41,17 @@ class Distribution(Method):
 
     def losses(self, model, batch):
         """The loss of each run [K]."""
-        s, x = batch.runs[0], batch.x[:, 0].mean(1)  # [K,B,D]
+        s, x = batch.runs[0], average(batch.x[:, 0], batch.mask_of(0))  # [K,B,D]
         c = (s["bins"] - 1) / (SCALE * s["top"]) * batch.y
         log_t, log_p = log_target(c, s["bins"], s["sigma"]), model(x).log_softmax(-1)
         loss = (log_t.exp() * (log_t - log_p)).sum((1, 2)) / log_p[0].numel()
         return {"loss": loss}
 
-    def predict(self, model, x):
-        """x [1,1,T,N,D] -> scores [K,N]."""
+    def predict(self, model, x, mask=None):
+        """x [K or 1,1,T,n,D] -> scores [K,n]."""
         runs = len(model.layers[0].weight)
-        return model.scores(model(x[:, 0].mean(1).expand(runs, -1, -1)))
+        v = average(x[:, 0], None if mask is None else mask[:, 0])
+        return model.scores(model(v.expand(runs, -1, -1)))
 
 
 def log_target(c, bins, sigma):

@@ -39,7 +39,7 @@ class VAT(Encoded):
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
-        f = self.encode(model, batch.x, batch)
+        f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
         label = model.regressor.first(f[:, UNLABELLED])  # q of the unlabelled [K,B,H]
         x = batch.x[:, UNLABELLED]
         with model.still():
@@ -52,14 +52,17 @@ class VAT(Encoded):
 
     def adversary(self, model, x, label, batch):
         """The perturbations r [K,T,B,D] of x that move its virtual labels most; they have no gradient."""
-        d = direction(uniform(batch.keys["direction"][:, 0], x.shape[1:]).to(x.dtype) - 0.5)
+        d = uniform(batch.keys["direction"][:, 0], x.shape[1:]).to(x.dtype) - 0.5
+        mask = batch.mask_of(UNLABELLED)
+        d = direction(d if mask is None else d * mask.unsqueeze(-1))
         d = (d * batch.weight("xi").view(-1, 1, 1, 1)).requires_grad_()
         (g,) = torch.autograd.grad(distance(self.virtual(model, x + d, batch), label).sum(), d)
         return direction(g) * batch.weight("eps").view(-1, 1, 1, 1)
 
     def virtual(self, model, x, batch):
         """q of unlabelled videos x [K,T,B,D], with the dropout of their clean pass -> [K,B,H]."""
-        return model.regressor.first(self.encode(model, x.unsqueeze(1), batch, first=UNLABELLED)[:, 0])
+        f = self.encode(model, x.unsqueeze(1), batch, (UNLABELLED,), first=UNLABELLED)
+        return model.regressor.first(f[:, 0])
 
 
 def distance(a, b):

@@ -11,6 +11,7 @@ kept as shares of D: D/2 and D/4 of h, D/4 of c, D/8 of the attention and of the
 import torch
 
 from aqa_lib.models.encoder import Head
+from aqa_lib.models.functions import constant
 from aqa_lib.models.layers import Dropout, Linear, Model
 
 
@@ -28,11 +29,11 @@ class DynamicBranch(Model):
         self.head = Linear(inputs=2 * half, outputs=small, **made)
         self.drop = Dropout(drop)
         self.last = Linear(inputs=small, outputs=1, **made)
-        self.adjacency = adjacency(segments)
+        self.adjacency = tuple(map(tuple, adjacency(segments).tolist()))
 
-    def forward(self, x, keys=None):  # keys [K]: the place of this step's dropout bits
+    def forward(self, x, keys=None):  # keys [K]: the key of this step's dropout bits
         K, T, B, _ = x.shape
-        A = self.adjacency.to(x).expand(K, T, T)
+        A = constant(self.adjacency, x.dtype, x.device).expand(K, T, T)
 
         def spread(h):  # every segment gets what its neighbours have
             return torch.bmm(A, h.view(K, T, -1)).view(K, T * B, -1)
@@ -47,7 +48,7 @@ class DynamicBranch(Model):
 
 def adjacency(n):
     """D^-1/2 A D^-1/2 of A_ij = exp(-|i - j|), D the diagonal of its row sums; [n,n] float64."""
-    place = torch.arange(n, dtype=torch.float64)
+    place = torch.arange(n, dtype=torch.float64, device="cpu")
     A = torch.exp(-(place[:, None] - place).abs())
     scale = A.sum(1).rsqrt()
     return scale[:, None] * A * scale

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.autograd import Function
 
+from aqa_lib.models.functions import average, constant
 from aqa_lib.models.layers import Dropout, GRUCell, Linear, Model, RunLayer
 
 
@@ -28,8 +29,8 @@ class Average(Model):
             self.attributes = Attributes(runs=runs, inputs=hidden, classes=classes, precision=precision)
             self.caption = Caption(runs=runs, inputs=inputs, hidden=hidden, words=words, drop=drop)
 
-    def forward(self, x):
-        return self.fc(x.mean(1)).relu()
+    def forward(self, x, mask=None):  # mask [K,T,B]: 0 beyond the end of a video
+        return self.fc(average(x, mask)).relu()
 
     def scores(self, h):
         """h [K,B,H] -> predicted scores [K,B]."""
@@ -46,7 +47,9 @@ class Attributes(nn.Module):
 
     def forward(self, h):
         logits = self.linear(h).unflatten(-1, (self.heads, self.most))
-        absent = torch.arange(self.most, device=h.device) >= h.new_tensor(self.classes)[:, None]
+        absent = (
+            torch.arange(self.most, device=h.device) >= constant(tuple(self.classes), torch.int64, h.device)[:, None]
+        )
         return logits.masked_fill(absent, float("-inf"))
 
 
@@ -74,12 +77,13 @@ class Caption(nn.Module):
         self.drop = Dropout(drop)
         self.last = Linear(runs=runs, inputs=hidden, outputs=words)
 
-    def forward(self, x, before, n, keys):
-        """keys [K]: the place of this step's dropout bits, of the states from which words are told."""
+    def forward(self, x, before, n, keys, mask=None):
+        """keys [K]: where this step's dropout bits begin, of the states from which words are told; mask [K,T,B]: a
+        state stays as it is beyond the end of a video."""
         (K, T, B, _), L, H, f, g = x.shape, before.shape[1], self.vectors.weight.shape[-1], self.first, self.second
         start = x.new_zeros(K, B, H)
-        a = unroll(f, products(f.bias_x, x.flatten(1, 2), f.weight_x), start, T)
-        b = unroll(g, products(g.bias_x, a.flatten(1, 2), g.weight_x[:, :H]), start, T)
+        a = unroll(f, products(f.bias_x, x.flatten(1, 2), f.weight_x), start, T, mask)
+        b = unroll(g, products(g.bias_x, a.flatten(1, 2), g.weight_x[:, :H]), start, T, mask)
         a = unroll(f, f.bias_x[:, None].expand(-1, L * B, -1), a[:, -1], L)  # zeros as input
         into = products(g.bias_x, a.flatten(1, 2), g.weight_x[:, :H])
         into = torch.baddbmm(into, self.vectors(before.flatten(1)), g.weight_x[:, H:])
@@ -91,9 +95,12 @@ def products(bias, x, weight):
     return torch.baddbmm(bias[:, None], x, weight)
 
 
-def unroll(cell, into, start, steps):
-    """States [K,L,B,H] of a GRU cell from `start` [K,B,H] on; `into` [K,LB,3H]: the products of all its inputs."""
-    return Unroll.apply(into.unflatten(1, (steps, -1)), start, cell.weight_h, cell.bias_h)
+def unroll(cell, into, start, steps, mask=None):
+    """States [K,L,B,H] of a GRU cell from `start` [K,B,H] on; `into` [K,LB,3H]: the products of all its inputs.
+
+    Where mask [K,L,B] is 0 the state stays as it is.
+    """
+    return Unroll.apply(into.unflatten(1, (steps, -1)), start, cell.weight_h, cell.bias_h, mask)
 
 
 class Unroll(Function):
@@ -103,7 +110,7 @@ class Unroll(Function):
     """
 
     @staticmethod
-    def forward(ctx, into, start, weight, bias):
+    def forward(ctx, into, start, weight, bias, mask):
         (K, L, B, _), H = into.shape, start.shape[-1]
         states, gates = into.new_empty(K, L + 1, B, H), into.new_empty(K, L, B, 4 * H)
         states[:, 0] = start
@@ -111,6 +118,8 @@ class Unroll(Function):
             x, h, (r, z, n, u) = into[:, t], states[:, t], gates[:, t].chunk(4, -1)
             y = torch.baddbmm(bias[:, None], h, weight)
             torch.add(x[..., : 2 * H], y[..., : 2 * H], out=gates[:, t, :, : 2 * H]).sigmoid_()
+            if mask is not None:
+                z.masked_fill_(mask[:, t, :, None] == 0, 1)  # h' = h, and no gradient to any gate
             u.copy_(y[..., 2 * H :])
             torch.addcmul(x[..., 2 * H :], r, u, out=n).tanh_()
             torch.lerp(n, h, z, out=states[:, t + 1])
@@ -135,4 +144,4 @@ class Unroll(Function):
             dh = torch.bmm(dy[:, t], wt).addcmul_(dh, z)
         dx[..., : 2 * H] = dy[..., : 2 * H]
         dy = dy.flatten(1, 2)
-        return dx, dh, torch.bmm(states[:, :-1].flatten(1, 2).mT, dy), dy.sum(1)
+        return dx, dh, torch.bmm(states[:, :-1].flatten(1, 2).mT, dy), dy.sum(1), None

@@ -7,6 +7,7 @@ D/2, D/4, D/8; the encoded video keeps time (T x C numbers); hidden width D/4 of
 
 import torch
 
+from aqa_lib.models.functions import resampled
 from aqa_lib.models.layers import Linear, Model, NormReluDrop, TemporalConv
 
 
@@ -28,10 +29,15 @@ class Head(Model):
 
 
 class Encoder(Model):
-    """Three temporal convolutions: h [K,S,T,B,D] -> [K,S,B,T*C]."""
+    """Three temporal convolutions: h [K,S,T,B,D] -> f [K,S,B,T*C].
 
-    def __init__(self, *, runs, inputs, widths, drop, precision):
+    Where videos differ in length, mask [K,S,T,B] is 1 up to the end of each: what lies beyond counts in no
+    convolution and no statistic, and f holds `segments` equal shares of each video instead of its segments.
+    """
+
+    def __init__(self, *, runs, segments, inputs, widths, drop, precision):
         super().__init__()
+        self.segments = segments
         sizes = [inputs, *widths]
         self.convs = torch.nn.ModuleList(
             TemporalConv(runs=runs, inputs=a, outputs=b, precision=precision)
@@ -39,10 +45,16 @@ class Encoder(Model):
         )
         self.norms = torch.nn.ModuleList(NormReluDrop(runs=runs, channels=c, drop=drop) for c in widths)
 
-    def forward(self, h, keeps=(), keys=None):  # keeps: the copies of the last set that are wanted
+    def forward(self, h, keeps=(), keys=None, mask=None):  # keeps: the copies of the last set that are wanted
+        if mask is not None:
+            h = h * mask.unsqueeze(-1)
+            if keeps:
+                mask = torch.cat([mask[:, :-1], mask[:, -1:].expand(-1, len(keeps), -1, -1)], 1)
         for layer, (conv, norm) in enumerate(zip(self.convs, self.norms, strict=True)):
             y = conv(h, keeps if layer == 0 else ())
-            h = norm(y, None if keys is None else keys[layer])
+            h = norm(y, None if keys is None else keys[layer], mask)
+        if mask is not None:
+            h = resampled(h, mask, self.segments)
         return h.transpose(2, 3).flatten(3)
 
 
@@ -52,7 +64,8 @@ class Regression(Model):
     def __init__(self, *, runs, segments, inputs, drop=0.5, precision="fp32"):
         super().__init__()
         widths = widths_of(inputs)
-        self.encoder = Encoder(runs=runs, inputs=inputs, widths=widths, drop=drop, precision=precision)
+        made = dict(runs=runs, inputs=inputs, drop=drop, precision=precision)
+        self.encoder = Encoder(segments=segments, widths=widths, **made)
         made = dict(runs=runs, inputs=segments * widths[-1], precision=precision)
         self.regressor = Head(hidden=max(inputs // 4, 32), outputs=1, **made)
 

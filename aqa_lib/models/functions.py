@@ -6,7 +6,9 @@ backward on one AVX2 thread against autograd on the same formulas, at paper size
 convolution 1.06, 1.2 and 1.2 times as fast, the norm 1.9, 1.4 and 1.5 times.
 """
 
+import functools
 import math
+import time
 
 import torch
 from torch.autograd import Function
@@ -76,11 +78,36 @@ def product(out, a, b, precision, add=False):
     return out.baddbmm_(a, b) if add else torch.bmm(a, b, out=out)
 
 
+@functools.cache
 def fast_bf16(device):
-    """Whether bfloat16 products are computed by the hardware (elsewhere they are slower than fp32)."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
-    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    """Whether bfloat16 products are faster than fp32 ones, by the clock and asked once a process.
+
+    A processor may name the feature and be slower with it; there products are emulated, with the same rounding.
+    """
+    a, b = (torch.ones(shape, device=device) for shape in ((1, 512, 256), (1, 256, 512)))  # nothing is drawn
+    try:
+        return least_seconds(a.bfloat16(), b.bfloat16()) < 0.9 * least_seconds(a, b)
+    except RuntimeError:  # a device without such products
+        return False
+
+
+def least_seconds(a, b, rounds=5, count=4):
+    """The least time of `count` products a @ b over some rounds, after one that does not count."""
+    times = []
+    for _ in range(rounds + 1):
+        start = time.perf_counter()
+        for _ in range(count):
+            torch.bmm(a, b)
+        if a.is_cuda:
+            torch.cuda.synchronize(a.device)
+        times.append(time.perf_counter() - start)
+    return min(times[1:])
+
+
+@functools.cache
+def constant(values, dtype, device):
+    """A tensor of these values (a tuple, or a tuple of tuples), made once: a step copies nothing to its device."""
+    return torch.tensor(values, dtype=dtype, device=device)
 
 
 def rows(h):
@@ -160,36 +187,43 @@ def _spread(g, keeps):
 
 
 class NormReluDropFunction(Function):
-    """relu(x^ gamma + beta) * mask with x^ = (y - mean) / sqrt(var + eps), the statistics given or the batch's.
+    """relu(x^ gamma + beta) * mask with x^ = (y - mean) / sqrt(var + eps), the statistics those of the batch.
 
-    y [K,S,R,C], gamma, beta [K,C], mask [K,S,R,C] of 0 and 1 or None. Returns the mean and variance used.
+    y [K,S,R,C], gamma, beta [K,C], mask [K,S,R,C] of 0 and 1 or None. `valid` [K,S,R,1] of 0 and 1 or None: rows with
+    0 are beyond the end of a video, count in no statistic and come out as zeros. Returns the mean and variance used.
     """
 
     @staticmethod
-    def forward(ctx, y, gamma, beta, mask, eps):
-        n = y.shape[2]
-        mean = y.sum(2, keepdim=True).div_(n)  # [K,S,1,C]
+    def forward(ctx, y, gamma, beta, mask, eps, valid=None):
+        n = y.shape[2] if valid is None else valid.sum(2, keepdim=True)  # [K,S,1,1]
+        mean = (y if valid is None else y * valid).sum(2, keepdim=True).div_(n)  # [K,S,1,C]
         xhat = y - mean
+        if valid is not None:
+            xhat *= valid
         var = (xhat * xhat).sum(2, keepdim=True).div_(n)
         rstd = (var + eps).rsqrt_()
         xhat *= rstd
         out = torch.addcmul(beta[:, None, None], xhat, gamma[:, None, None]).relu_()
         if mask is not None:
             out *= mask
-        ctx.save_for_backward(xhat, rstd, gamma, out)
+        if valid is not None:
+            out *= valid
+        ctx.save_for_backward(xhat, rstd, gamma, out, valid)
         ctx.mark_non_differentiable(mean, var)
         return out, mean, var
 
     @staticmethod
     def backward(ctx, g, *_):
-        xhat, rstd, gamma, out = ctx.saved_tensors
-        g = torch.ops.aten.threshold_backward(g, out, 0)  # zero where the ReLU or the mask is zero
-        n = g.shape[2]
+        xhat, rstd, gamma, out, valid = ctx.saved_tensors
+        g = torch.ops.aten.threshold_backward(g, out, 0)  # zero where the ReLU or a mask is zero
+        n = g.shape[2] if valid is None else valid.sum(2, keepdim=True)
         dbeta = g.sum(2, keepdim=True)  # [K,S,1,C]
         dgamma = (g * xhat).sum(2, keepdim=True)
         a = gamma[:, None, None] * rstd
         dy = g.mul_(a).addcmul_(xhat, a * dgamma / -n).add_(a * dbeta / -n)
-        return dy, _over_sets(dgamma), _over_sets(dbeta), None, None
+        if valid is not None:
+            dy *= valid
+        return dy, _over_sets(dgamma), _over_sets(dbeta), None, None, None
 
 
 def _over_sets(d):
@@ -216,6 +250,33 @@ class Product(Function):
         dx = product(torch.empty_like(x), g, weight.mT, ctx.precision) if ctx.needs_input_grad[0] else None
         dw = x.new_empty(weight.shape)
         return dx, product(dw, x.mT, g, ctx.precision), None
+
+
+def average(x, mask=None):
+    """Mean over time of x [K,T,B,...] -> [K,B,...]; mask [K,T,B] is 0 beyond the end of a video."""
+    if mask is None:
+        return x.mean(1)
+    mask = mask.view(*mask.shape, *[1] * (x.dim() - 3))
+    return (x * mask).sum(1) / mask.sum(1)
+
+
+def shares(length, count, longest):
+    """The weights with which `count` equal shares of a video average its segments: length [...] -> [...,count,longest].
+
+    Share p of a video of L segments covers the time from p L / count to (p + 1) L / count; a segment counts by its
+    overlap with it. For L = count these are the segments themselves.
+    """
+    L = length.unsqueeze(-1).unsqueeze(-1)
+    p = torch.arange(count, dtype=length.dtype, device=length.device).unsqueeze(-1)
+    t = torch.arange(longest, dtype=length.dtype, device=length.device)
+    overlap = torch.minimum((p + 1) * L / count, t + 1) - torch.maximum(p * L / count, t)
+    return overlap.clamp(min=0) * (count / L)
+
+
+def resampled(x, mask, count):
+    """`count` equal shares of each video: x [...,T,B,C], mask [...,T,B] -> [...,count,B,C]."""
+    weights = shares(mask.sum(-2), count, x.shape[-3])  # [...,B,count,T]
+    return (weights @ x.transpose(-3, -2)).transpose(-3, -2)
 
 
 def reverse_gradient(x, coefficient):

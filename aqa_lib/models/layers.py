@@ -68,20 +68,23 @@ class NormReluDrop(RunLayer):
         self.drop, self.momentum, self.eps = round(256 * drop) / 256, momentum, eps
         self.track = True  # whether the running statistics follow; see `Model.still`
 
-    def forward(self, y, keys=None):  # keys [K,S] int64: the place of this step's dropout bits
+    def forward(self, y, keys=None, valid=None):
+        """keys [K,S] int64: where this step's dropout bits begin; valid [K,S,T,B]: 0 beyond the end of a video."""
         if not self.training:
             a = self.gamma / (self.var + self.eps).sqrt()
             b = self.beta - self.mean * a
-            return torch.addcmul(b[:, None, None, None], y, a[:, None, None, None]).relu_()
+            out = torch.addcmul(b[:, None, None, None], y, a[:, None, None, None]).relu_()
+            return out if valid is None else out.mul_(valid.unsqueeze(-1))
         shape, gamma, beta, mask = y.shape, self.gamma, self.beta, None
         if self.drop and keys is not None:
             mask = keep_bytes(keys, shape[2:], self.drop).to(y.dtype).flatten(2, 3)
             gamma, beta = gamma / (1 - self.drop), beta / (1 - self.drop)  # the survivors' scale
-        out, mean, var = NormReluDropFunction.apply(y.flatten(2, 3), gamma, beta, mask, self.eps)
+        rows = None if valid is None else valid.flatten(2, 3).unsqueeze(-1)  # [K,S,TB,1]
+        out, mean, var = NormReluDropFunction.apply(y.flatten(2, 3), gamma, beta, mask, self.eps, rows)
         if not self.track:
             return out.view(shape)
         with torch.no_grad():
-            n = shape[2] * shape[3]
+            n = shape[2] * shape[3] if rows is None else rows[:, 0].sum(1)  # [K,1]
             self.mean.lerp_(mean[:, 0, 0], self.momentum)
             self.var.lerp_(var[:, 0, 0] * (n / (n - 1)), self.momentum)
         return out.view(shape)
@@ -94,7 +97,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = round(256 * p) / 256
 
-    def forward(self, x, keys):  # keys [K] int64: the place of this step's bits
+    def forward(self, x, keys):  # keys [K] int64: the key of this step's bits
         if not (self.training and self.p):
             return x
         return x * keep_bytes(keys, x.shape[1:], self.p).to(x.dtype) / (1 - self.p)

@@ -3,7 +3,7 @@ segment feature recovery", IEEE TCSVT 2022.
 
 Stated there: encoder and regressor (aqa_lib/models/encoder.py); a decoder FC-ReLU-FC that returns one segment's
 feature; a binary discriminator behind a gradient reversal. Not stated and chosen here: the encoded video keeps time
-(T x C numbers), since the decoder must find the masked place in it; hidden widths D/2 of the decoder and D/8 of the
+(T x C numbers), since the decoder must find the masked segment in it; hidden widths D/2 of the decoder and D/8 of the
 discriminator.
 """
 
@@ -15,16 +15,20 @@ class S4AQA(Model):
     """Encoder, regressor, decoder, discriminator of K runs; two kinds of features have an encoder and a decoder each.
 
     inputs: D, or [D of the first kind, D of the second]. all_segments: the decoder returns T segments, not one.
+    ragged: the videos differ in length, so that the encoder takes masks and `segments` are equal shares of each.
     """
 
-    def __init__(self, *, runs, segments, inputs, widths=None, drop=0.5, precision="fp32", all_segments=False):
+    def __init__(
+        self, *, runs, segments, inputs, widths=None, drop=0.5, precision="fp32", all_segments=False, ragged=False
+    ):
         super().__init__()
+        self.ragged = ragged
         inputs = [inputs] if isinstance(inputs, int) else list(inputs)
         self.kinds, encoded = len(inputs), 0
         for i, size in enumerate(inputs):
             wide = widths or widths_of(size)
             name = "" if i == 0 else "_flow"
-            encoder = Encoder(runs=runs, inputs=size, widths=wide, drop=drop, precision=precision)
+            encoder = Encoder(runs=runs, segments=segments, inputs=size, widths=wide, drop=drop, precision=precision)
             made = dict(runs=runs, inputs=segments * wide[-1], precision=precision)
             decoder = Head(hidden=max(size // 2, 32), outputs=size * (segments if all_segments else 1), **made)
             setattr(self, f"encoder{name}", encoder)

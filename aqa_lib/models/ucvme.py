@@ -15,12 +15,13 @@ class Net(Model):
     def __init__(self, *, runs, segments, inputs, drop, precision):
         super().__init__()
         widths = widths_of(inputs)
-        self.encoder = Encoder(runs=runs, inputs=inputs, widths=widths, drop=drop, precision=precision)
+        made = dict(runs=runs, inputs=inputs, drop=drop, precision=precision)
+        self.encoder = Encoder(segments=segments, widths=widths, **made)
         made = dict(runs=runs, inputs=segments * widths[-1], precision=precision)
         self.regressor = Head(hidden=max(inputs // 4, 32), outputs=2, **made)
 
-    def forward(self, h, keeps=(), keys=None):  # keeps: the copies of the last set that are wanted
-        f = self.encoder(h, keeps, keys)  # [K,S,B,TC]
+    def forward(self, h, keeps=(), keys=None, mask=None):  # keeps: the copies of the last set that are wanted
+        f = self.encoder(h, keeps, keys, mask)  # [K,S,B,TC]
         return self.regressor(f.flatten(1, 2)).unflatten(1, f.shape[1:3])
 
 

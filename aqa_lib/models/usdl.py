@@ -7,6 +7,7 @@ Chosen here: the hidden widths as shares of D, D/4 and D/8, at least 32 and 16.
 
 import torch
 
+from aqa_lib.models.functions import constant
 from aqa_lib.models.layers import Linear, Model
 
 
@@ -28,5 +29,5 @@ class ScoreDistribution(Model):
 
     def scores(self, logits):
         """Logits [K,R,bins] -> scores [K,R]: that of the likeliest bin, or the expectation."""
-        at = self.at.to(logits)
+        at = constant(tuple(self.at.tolist()), logits.dtype, logits.device)
         return (logits.softmax(-1) * at).sum(-1) if self.expectation else at[logits.argmax(-1)]

@@ -1,45 +1,134 @@
-"""A trained network again, from the weights that a run kept: for looking into it, not for training on.
+"""A trained run used again: its weights file carries all that is needed, the training set is not.
 
-table = study.train("s4aqa", world, runs=wanted, weights=True)
-model = restored(study.read(table["id"][0]), data)
-METHOD.encode(model, data.features)
+run = restore(study.read(id))
+run.predict(data)["score"]                 # [N] in the judge's unit, also of unscored items
+run.method.encode(run.model, data.features)
 """
 
+from dataclasses import dataclass
+from types import SimpleNamespace
+
+import numpy as np
 import torch
 
-from aqa_lib import methods
+from aqa_lib import methods, tasks
 from aqa_lib.errors import UserError
+from aqa_lib.tasks import Labels
+from aqa_lib.training.pool import Pool
+from aqa_lib.training.stack import ROWS, named
+
+FORMAT = 1
 
 
-def restored(record, data):
-    """The network of a run that a study kept with its weights; `data` is the set that it was trained on."""
-    return network(record.spec["method"], data, record.spec["settings"], record.weights())
+def description(method, data, settings, labels):
+    """What stands beside the weights of a run: plain values."""
+    views = {} if data.features is None else {v: list(data.view(v).shape[1:]) for v in method.views(settings)}
+    shape = None if data.features is None else list(data.features.shape[1:])
+    return {
+        "format": FORMAT,
+        "method": method.name,
+        "settings": settings,
+        "scale": labels.scale,
+        "data": data.name,
+        "shape": shape,  # [T, *shape]
+        "ragged": bool(method.ragged(data)) if data.features is not None else False,
+        "views": views,
+    }
 
 
-def network(method, data, settings, weights):
-    """The network of one run in evaluation mode, on the processor.
+@dataclass
+class Trained:
+    """A trained network, or the arrays of a closed-form method, that predicts for any data set of its shape."""
 
-    `settings` of the run; `weights`: name -> array, as `train(..., weights=True)` leaves them in `Result.weights` and
-    a run's record gives them back. What the method keeps beside its network (a teacher) is not among them.
-    """
-    method = methods.get(method) if isinstance(method, str) else method
+    method: object
+    settings: dict
+    about: dict
+    model: object = None
+    arrays: dict | None = None
+
+    def predict(self, data, items=None):
+        """Named predictions [n,...] of items (default: all) in the data's own units."""
+        items = np.arange(len(data)) if items is None else np.asarray(items)
+        self.check(data)
+        if self.model is None:
+            out = self.method.apply(self.arrays, data, items, self.settings)
+            return {"score": out} if isinstance(out, np.ndarray) else out
+        views, ragged = self.method.views(self.settings), self.about["ragged"]
+        pool = Pool(self.method, [data], views, "cpu", torch.float32, ragged)
+        parts = []
+        with torch.no_grad():
+            for part in torch.from_numpy(items).split(max(1, ROWS // pool.T)):
+                rows, mask = pool.times(part[None, None])
+                more = {name: pool.gather(view, rows) for name, view in pool.views.items()}
+                more |= {name: value[part[None]] for name, value in pool.given.items()}
+                more |= {} if mask is None else {"mask": mask}
+                parts.append(named(self.method.predict(self.model, pool.gather(pool.x, rows), **more)))
+        out = {name: torch.cat([p[name] for p in parts], 1)[0].double().numpy() for name in parts[0]}
+        nothing = np.empty(0, dtype=int)
+        labels = Labels(nothing, nothing, np.empty(0), scale=self.about["scale"])
+        return tasks.get(self.method.task).units(out, labels)
+
+    def check(self, data):
+        """Refuse data of another shape than the run was trained on."""
+        if self.about["shape"] is None or not self.method.video:
+            return
+        x, T = data.need_features(), self.about["shape"][0]
+        where = f"the run was trained on {self.about['data']!r}"
+        for view, (_, *shape) in {"rgb": self.about["shape"], **self.about["views"]}.items():
+            found = tuple(data.view(view).shape[2:])
+            if found != tuple(shape):
+                kind = "segment" if view == "rgb" else view
+                raise UserError(
+                    f"data set {data.name!r} has {kind} features of shape {found}, but {where} with {tuple(shape)}: "
+                    "give features of the same kind"
+                )
+        if not self.about["ragged"] and (data.ragged or x.shape[1] != T):
+            has = f"{data.lengths.min()} to {data.lengths.max()}" if data.ragged else x.shape[1]
+            raise UserError(
+                f"data set {data.name!r} has {has} segments a video, but {where} with {T} each: cut its videos into "
+                f"{T} segments"
+            )
+
+
+def restore(record):
+    """The Trained of a run's record that was kept with its weights."""
+    return trained(record.weights(), record.about())
+
+
+def trained(weights, about, method=None):
+    """The Trained of arrays and their description; `method`: where it is not found by its name."""
+    method = method or methods.get(about["method"])
+    settings = method.resolve(about["settings"])
     if not method.gradient:
-        raise UserError(f"method {method.name} is fitted in closed form and has no network to restore")
-    settings = method.resolve(settings)
-    model = method.build([settings], data)
+        agree(method, weights, about["arrays"])
+        return Trained(method, settings, about, arrays=weights)
+    model = method.build([settings], like(about))
     model.initialise([settings["seed"]])  # its flat buffer; every number in it is replaced below
     mine = dict([*model.named_parameters(), *model.named_buffers()])  # [1, ...] each
-    if strange := sorted(mine.keys() ^ weights.keys()):
-        whose = "not among the weights" if strange[0] in mine else "unknown to the network"
+    agree(method, weights, {name: value.shape[1:] for name, value in mine.items()})
+    for name, value in mine.items():
+        value.data.copy_(torch.as_tensor(weights[name])[None])
+    return Trained(method, settings, about, model=model.eval())
+
+
+def agree(method, weights, shapes):
+    """Refuse weights of other names or shapes than a method's own {name: shape}."""
+    if strange := sorted(shapes.keys() ^ weights.keys()):
+        whose = "not among the weights" if strange[0] in shapes else "unknown to the method"
         raise UserError(
             f"method {method.name}: {strange[0]} is {whose}; give the method and settings that the run was made with"
         )
-    for name, value in mine.items():
-        found = torch.as_tensor(weights[name])
-        if found.shape != value.shape[1:]:
+    for name, shape in shapes.items():
+        if (found := tuple(np.shape(weights[name]))) != tuple(shape):
             raise UserError(
-                f"method {method.name}: {name} has shape {tuple(found.shape)} among the weights, but "
-                f"{tuple(value.shape[1:])} in a network for data set {data.name!r}; give the data that the run saw"
+                f"method {method.name}: {name} has shape {found} among the weights, but {tuple(shape)} by their "
+                "description: the two are of different runs"
             )
-        value.data.copy_(found[None])
-    return model.eval()
+
+
+def like(about):
+    """What `build` asks of a data set, without its numbers: shapes."""
+    shape = (0, *about["shape"])
+    views = {name: SimpleNamespace(shape=(0, *s)) for name, s in about["views"].items()}
+    views["rgb"] = features = SimpleNamespace(shape=shape)
+    return SimpleNamespace(features=features, view=views.__getitem__, ragged=about["ragged"], name=about["data"])

@@ -2,21 +2,22 @@
 
     results = train("s4aqa", data, official(data), [{"seed": 0}, {"seed": 1, "lambda1": 10.0}])
 
-Runs of one shape become a stack and take their steps together; each has the result that it would have alone.
-A run that finishes, stops early or diverges leaves the stack.
+Runs of one shape become a stack and take their steps together, also on different splits or data sets of one shape;
+each has the result that it would have alone. A run that finishes, stops early or diverges leaves the stack.
 """
 
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import torch
 
-from aqa_lib import methods
+from aqa_lib import methods, tasks
 from aqa_lib.errors import UserError
-from aqa_lib.evaluation import relative_l2, spearman_rows
-from aqa_lib.training.stack import Labels, Stack
+from aqa_lib.training.history import History
+from aqa_lib.training.stack import Stack
 
 CHECK = 25  # steps between looks for a run that diverges
 FEW = 4  # fewer runs than this are not worth a stack of their own
@@ -31,7 +32,8 @@ class Result:
     curve: pd.DataFrame  # a row an evaluation: step, losses since the last one, measures on the test items
     predictions: pd.DataFrame  # a row a test item: id, score, step_<n> ...
     metrics: dict
-    weights: dict | None = None
+    weights: dict | None = None  # arrays by name
+    about: dict | None = None  # what else is needed to use the weights (restore.py)
     reason: str = ""  # why it failed; empty where it did not
 
     @property
@@ -39,190 +41,244 @@ class Result:
         return not self.reason
 
 
-def train(method, data, split, runs, *, device="cpu", at_once=None, weights=False, compile=False, on_result=None):
+def train(method, data, split, runs, *, device="cpu", at_once=None, weights=False, compile=False, on_result=None,
+          checkpoints=None):  # fmt: skip
     """Train every run on `split` of `data`; results in the order of `runs`.
 
-    `runs`: one dict of settings each (missing ones take their defaults). `at_once`: how many runs a stack may
-    hold (default: by the memory at hand). `on_result(place, result)` is called as soon as a run ends.
+    `runs`: one dict of settings each (missing ones take their defaults). `data` and `split`: one for all, or a list
+    with one a run. `at_once`: how many runs a stack may hold (default: by the memory at hand).
+    `on_result(number, result)` is called as soon as a run ends. `checkpoints`: a Checkpoints, to go on from after a
+    kill.
     """
     method = methods.get(method) if isinstance(method, str) else method
-    data.need_features()
     runs = [method.resolve(run) for run in runs]
-    labels = [Labels(data, split, s) for s in runs]  # refuses impossible draws before anything is trained
+    data = data if isinstance(data, list) else [data] * len(runs)
+    splits = split if isinstance(split, list) else [split] * len(runs)
+    if len(data) != len(runs) or len(splits) != len(runs):
+        raise UserError(
+            f"train: {len(data)} data sets and {len(splits)} splits for {len(runs)} runs; give one, or one a run"
+        )
+    task, checked = tasks.get(method.task), set()
+    for s, d in zip(runs, data, strict=True):
+        if (id(d), key := repr(s)) not in checked:
+            method.fits(s, d)
+            checked.add((id(d), key))
+    # impossible draws are refused before anything is trained
+    labels = [task.labels(d, p, s) for d, p, s in zip(data, splits, runs, strict=True)]
     results = [None] * len(runs)
 
-    def end(place, result):
-        results[place] = result
+    def end(number, result):
+        results[number] = result
         if on_result:
-            on_result(place, result)
+            on_result(number, result)
 
     if not method.gradient:
         for i, (s, lab) in enumerate(zip(runs, labels, strict=True)):
-            end(i, _fit(method, data, split, s, lab))
+            end(i, _fit(method, task, data[i], splits[i], s, lab, weights))
         return results
     for lab, s in zip(labels, runs, strict=True):
-        method.check(s, data)
         if method.unlabelled(s) and not len(lab.unlabelled):
             raise UserError(
                 f"method {method.name}: fraction = {s['fraction']} leaves no unlabelled video to learn from"
             )
-    if torch.device(device).type == "cpu":
-        torch.set_num_threads(1)  # two threads collapse when a core is busy; use one process a core
-    for places in stacks(method, data, runs, device, at_once):
-        run, lab = [runs[i] for i in places], [labels[i] for i in places]
-        _train_stack(method, data, split, run, lab, places, device, weights, compile, end)
+
+    def loop(places, state=None):
+        stack = Stack(method, *([part[i] for i in places] for part in (data, splits, runs, labels)), device)
+        if state:
+            stack.load(*state)
+        return Loop(stack, places, weights, compile, end, checkpoints)
+
+    with machine(device, runs[0]["precision"] if runs else "fp32"):
+        left = set(range(len(runs)))
+        for state, keep, places in checkpoints.found(left) if checkpoints else ():
+            loop(places, (state, keep)).resume(state, keep).run()
+            left -= set(places)
+        for places in stacks(method, data, runs, device, at_once, sorted(left)):
+            loop(places).run()
     return results
 
 
-def stacks(method, data, runs, device, at_once=None):
-    """Places of `runs` that train together: equal shapes, as many as fit.
+@contextmanager
+def machine(device, precision):
+    """torch set up for training, and as it was when that ends.
+
+    On a CPU one thread: two collapse when a core is busy, so the work is spread over processes.
+    """
+    threads, tf32 = torch.get_num_threads(), torch.backends.cuda.matmul.allow_tf32
+    try:
+        if torch.device(device).type == "cpu":
+            torch.set_num_threads(1)
+        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.backends.cuda.matmul.allow_tf32 = tf32
+
+
+def stacks(method, data, runs, device, at_once=None, places=None):
+    """Indices of `runs` that train together: equal shapes, as many as fit.
 
     A stack computes every set of videos that one of its runs uses. So runs that use the same sets (the same loss
     terms switched on) come together; where a stack of their own would be small, they ride along with others.
     """
-    shapes = {}
-    for i, s in enumerate(runs):
-        shapes.setdefault(method.shape(s), {}).setdefault(method.uses(s), []).append(i)
+    data = data if isinstance(data, list) else [data] * len(runs)
+    shapes, views = {}, {}
+    for i in range(len(runs)) if places is None else places:
+        seen = id(data[i]), *method.views(runs[i])
+        if seen not in views:
+            views[seen] = [data[i].view(view).shape[2:] for view in seen[1:]]
+        shape = method.shape(runs[i]), data[i].features.shape[1:], data[i].ragged, *views[seen]
+        shapes.setdefault(shape, {}).setdefault(method.uses(runs[i]), []).append(i)
     for groups in shapes.values():
         few = [places for places in groups.values() if len(places) < FEW]
         many = [places for places in groups.values() if len(places) >= FEW]
         if few:
             many.append(sorted(sum(few, [])))
         for places in many:
-            most = at_once or capacity(method, data, runs[places[0]], device)
+            most = at_once or capacity(method, data[places[0]], runs[places[0]], device)
             parts = -(-len(places) // most)
             yield from (list(part) for part in np.array_split(places, parts))
 
 
 def capacity(method, data, settings, device):
     """How many runs fit in a stack: on a GPU by its free memory, on a CPU by what stays near its caches."""
-    _, T, D = data.features.shape
+    size = int(np.prod(data.features.shape[1:]))
     with torch.device("meta"):  # shapes without numbers
-        weights = sum(p.numel() for p in method.build([settings], data).parameters())
-    one = 4 * 3 * settings["batch"] * T * D * 9 + 4 * 4 * weights  # bytes: activations; weights, gradients, moments
+        weights = sum(p.numel() for p in method.build([settings], data).parameters() if p.requires_grad)
+    one = 4 * 3 * settings["batch"] * size * 9 + 4 * 4 * weights  # bytes: activations; weights, gradients, moments
     if torch.device(device).type == "cuda":
         return int(max(1, min(128, 0.5 * torch.cuda.mem_get_info(device)[0] // one)))
     return int(max(1, min(32, 2**26 // one)))
 
 
-def _train_stack(method, data, split, runs, labels, places, device, keep_weights, compile, end):
-    torch.backends.cuda.matmul.allow_tf32 = runs[0]["precision"] == "tf32"
-    stack = Stack(method, data, split, runs, labels, device)
-    losses = method.losses
-    if compile:
-        losses = torch.compile(losses, backend="inductor" if compile is True else compile)
-    items = np.unique(np.concatenate([split.test, *(lab.validation for lab in labels)]))
-    records = [Record(data, split, items, s, lab) for s, lab in zip(runs, labels, strict=True)]
-    places, step, sums, start = list(places), 0, {}, time.perf_counter()
-    while stack.runs:
-        method.before(stack, step)
-        terms = losses(stack.model, stack.batch(step))
-        stack.model.differentiate(terms["loss"])
-        stack.optimiser.step()
-        step += 1
-        method.after(stack, step)
-        for name, value in terms.items():
-            value = value.detach()
-            sums[name] = sums[name] + value if name in sums else value
-        due = [step % s["every"] == 0 or step == s["steps"] for s in stack.runs]
-        if not any(due) and step % CHECK:
-            continue
+class Loop:
+    """The steps of one stack, from its first to the last of its runs."""
 
-        values = {name: v.cpu().numpy() for name, v in sums.items()}
-        predicted = stack.predict(items) if any(due) else None
-        lost = [False] * len(places)  # looked at when the run itself is due, so that nobody's company matters
-        for k, (s, record) in enumerate(zip(stack.runs, records, strict=True)):
+    def __init__(self, stack, places, weights, compile, end, checkpoints):
+        self.stack, self.places, self.weights, self.end = stack, list(places), weights, end
+        self.losses = stack.method.losses
+        if compile:
+            self.losses = torch.compile(self.losses, backend="inductor" if compile is True else compile)
+        rows = zip(stack.data, stack.splits, stack.runs, stack.labels, strict=True)
+        self.histories = [History(stack.method, *row) for row in rows]
+        self.step, self.sums, self.taken, self.size = 0, {}, 0.0, len(stack.runs)
+        self.began = time.perf_counter()
+        self.writer = checkpoints.writer(places) if checkpoints else None
+
+    def run(self):
+        stack, method = self.stack, self.stack.method
+        while stack.runs:
+            method.before(stack, self.step)
+            terms = self.losses(stack.model, stack.batch(self.step))
+            stack.model.differentiate(terms["loss"])
+            stack.optimiser.step()
+            self.step += 1
+            method.after(stack, self.step)
+            for name, value in terms.items():
+                value = value.detach()
+                self.sums[name] = self.sums[name] + value if name in self.sums else value
+            self.look()
+            if self.writer and self.writer.due and stack.runs:
+                self.writer.save(self.state(), self.places)
+        if self.writer:
+            self.writer.end()
+
+    def look(self):
+        """Evaluate the runs that are due, and let those go that have ended or diverged."""
+        stack, step = self.stack, self.step
+        finished = stack.method.finished(stack, step)
+        over = [s["steps"] == step for s in stack.runs] if finished is None else [
+            s["steps"] == step or bool(f) for s, f in zip(stack.runs, finished, strict=True)
+        ]  # fmt: skip
+        due = [step % s["every"] == 0 or o for s, o in zip(stack.runs, over, strict=True)]
+        if not any(due) and step % CHECK:
+            return
+        values = {name: v.cpu().numpy() for name, v in self.sums.items()}
+        predicted = stack.predict([h.items for h in self.histories]) if any(due) else None
+        found = stack.found() if any(due) else None
+        lost = [False] * len(self.places)  # looked at when the run itself is due, so that nobody's company matters
+        for k, (s, history) in enumerate(zip(stack.runs, self.histories, strict=True)):
             if not due[k] and step % CHECK:
                 continue
-            loss = float(values["loss"][k]) / (step - record.last)
-            finite = not due[k] or np.isfinite(predicted[k]).all()
+            loss = float(values["loss"][k]) / (step - history.last)
+            finite = not due[k] or all(np.isfinite(v).all() for v in predicted[k].values())
             lost[k] = not (abs(loss) < DIVERGED and finite)  # NaN too
             if lost[k]:
                 what = f"the loss is {loss:.3g}" if finite else "a prediction is not finite"
-                end(places[k], record.failed(f"diverged by step {step}: {what}; try lr below {s['lr']:g}"))
+                self.done(k, history.failed(f"diverged by step {step}: {what}; try lr below {s['lr']:g}"))
             elif due[k]:
-                record.add(step, {n: v[k] for n, v in values.items()}, predicted[k])
+                history.add(step, {n: v[k] for n, v in values.items()}, predicted[k], found[k])
         fresh = torch.tensor(due, device=stack.device)
-        sums = {name: v.masked_fill(fresh, 0) for name, v in sums.items()}
-        over = [s["steps"] == step or r.stopped for s, r in zip(stack.runs, records, strict=True)]
-        seconds = (time.perf_counter() - start) / len(runs)
-        for k in range(len(places)):
+        self.sums = {name: v.masked_fill(fresh, 0) for name, v in self.sums.items()}
+        over = [o or h.stopped for o, h in zip(over, self.histories, strict=True)]
+        for k in range(len(self.places)):
             if over[k] and not lost[k]:
-                end(places[k], records[k].result(seconds, stack.model.state(k) if keep_weights else None))
-        stay = [k for k in range(len(places)) if not over[k] and not lost[k]]
-        if len(stay) < len(places):
-            places, records = [places[k] for k in stay], [records[k] for k in stay]
-            sums = {name: v[stay] for name, v in sums.items()}
-            if not stay:
-                return
+                self.done(k, self.histories[k].result(self.seconds, self.kept(k) if self.weights else (None, None)))
+        stay = [k for k in range(len(self.places)) if not over[k] and not lost[k]]
+        if len(stay) == len(self.places):
+            return
+        self.places, self.histories = [self.places[k] for k in stay], [self.histories[k] for k in stay]
+        self.sums = {name: v[stay] for name, v in self.sums.items()}
+        if stay:
             stack.select(stay)
+        else:
+            stack.runs = []
 
-
-class Record:
-    """A run's curve and predictions as they grow, and when to stop early."""
-
-    def __init__(self, data, split, items, settings, labels):
-        self.settings, self.labels = settings, labels
-        self.ids, self.truth = data.ids[split.test], data.scores[split.test]
-        self.tested = np.searchsorted(items, split.test)  # where they stand among the items that are predicted
-        self.watched = np.searchsorted(items, labels.validation)
-        self.watched_truth = data.scores[labels.validation]
-        self.rows, self.columns, self.last, self.best, self.waited = [], {}, 0, np.inf, 0
-
-    def add(self, step, sums, predicted):
-        """Losses summed since the last evaluation, and predictions of the stack's items."""
-        row = {"step": step, **{name: value / (step - self.last) for name, value in sums.items()}}
-        test = predicted[self.tested]
-        row |= measures(test, self.truth)
-        if len(self.watched):
-            watched = predicted[self.watched]
-            error = float(np.mean((watched - self.watched_truth) ** 2))
-            row |= {
-                "validation_mse": error,
-                "validation_spearman": spearman_rows(watched[None], self.watched_truth)[0],
-            }
-            self.waited = 0 if error < self.best else self.waited + 1
-            self.best = min(self.best, error)
-        self.rows.append(row)
-        self.columns[f"step_{step}"] = test.astype(np.float32)
-        self.last = step
+    def done(self, k, ended):
+        self.end(self.places[k], Result(**ended))
 
     @property
-    def stopped(self):
-        return 0 < self.settings["patience"] <= self.waited
+    def seconds(self):
+        """A run's share of the time so far."""
+        return (self.taken + time.perf_counter() - self.began) / self.size
 
-    def tables(self):
-        predictions = pd.DataFrame({"id": self.ids, "score": self.truth, **self.columns})
-        return pd.DataFrame(self.rows), predictions
+    def kept(self, k):
+        """(arrays, what else is needed to use them) of run k."""
+        from aqa_lib.training.restore import description
 
-    def result(self, seconds, weights):
-        """The last evaluation is what the run reports; every other can be recomputed from its tables."""
-        last = {n: v for n, v in self.rows[-1].items() if n != "step"}
-        metrics = {**last, "steps_taken": self.last, "labels": len(self.labels.train), "seconds": seconds}
-        return Result(self.settings, *self.tables(), metrics, weights)
+        stack = self.stack
+        found = {name: v for name, v in stack.found()[k].items()}
+        about = description(stack.method, stack.data[k], stack.runs[k], stack.labels[k])
+        about["found"] = {
+            name: dict(zip(stack.data[k].ids.tolist(), v.tolist(), strict=True)) for name, v in found.items()
+        }
+        return stack.model.state(k), about
 
-    def failed(self, reason):
-        return Result(self.settings, *self.tables(), {}, reason=reason)
+    # ---- checkpoints
+
+    def state(self):
+        sums = {f"sums.{name}": value for name, value in self.sums.items()}
+        state = self.stack.state()
+        state["rows"] = {n: v.detach().cpu() for n, v in {**state["rows"], **sums}.items()}
+        taken = self.taken + time.perf_counter() - self.began
+        loop = {"step": self.step, "taken": taken, "size": self.size, "terms": list(self.sums)}
+        return {**state, "loop": loop, "histories": [h.state() for h in self.histories]}
+
+    def resume(self, state, keep):
+        """Go on from the state of a checkpoint, of which the runs `keep` are this stack's."""
+        loop = state["loop"]
+        self.step, self.taken, self.size = loop["step"], loop["taken"], loop["size"]
+        self.sums = {n: state["rows"][f"sums.{n}"][keep].to(self.stack.device) for n in loop["terms"]}
+        for history, k in zip(self.histories, keep, strict=True):
+            history.load(state["histories"][k])
+        self.writer.before = state["path"]
+        return self
 
 
-def measures(predicted, true):
-    """Rank correlation and relative L2 (x 100) on the test items."""
-    return {
-        "spearman": float(spearman_rows(predicted[None], true)[0]),
-        "relative_l2": relative_l2(predicted, true),
-    }
-
-
-def _fit(method, data, split, settings, labels):
+def _fit(method, task, data, split, settings, labels, weights):
     """A closed-form method: one fit, one row of curve."""
     start = time.perf_counter()
-    views = {name: data.view(name) for name in method.views(settings)}
-    seen = {name: x[split.train] for name, x in views.items()}
-    predict = method.fit(data.features[split.train], labels.scores[split.train], settings, **seen)
-    seen = {name: x[split.test] for name, x in views.items()}
-    predicted, true = predict(data.features[split.test], **seen), data.scores[split.test]
-    row = measures(predicted, true)
+    arrays = method.fit(data, split.train, labels.scores[split.train], settings)
+    items = task.tested(data, split)
+    out = method.apply(arrays, data, items, settings)
+    out = {"score": out} if isinstance(out, np.ndarray) else out
+    history = History(method, data, split, settings, labels)
+    history.add(0, {}, {name: np.asarray(v) for name, v in out.items()}, {})
     seconds = time.perf_counter() - start
-    table = pd.DataFrame({"id": data.ids[split.test], "score": true, "step_0": predicted.astype(np.float32)})
-    metrics = {**row, "steps_taken": 0, "labels": len(labels.train), "seconds": seconds}
-    return Result(settings, pd.DataFrame([{"step": 0, **row}]), table, metrics)
+    kept = (None, None)
+    if weights:
+        from aqa_lib.training.restore import description
+
+        shapes = {name: list(np.shape(value)) for name, value in arrays.items()}
+        kept = arrays, description(method, data, settings, labels) | {"scale": 1.0, "arrays": shapes}
+    return Result(**history.result(seconds, kept))

@@ -1,0 +1,97 @@
+"""Checkpoints: a stack saves its state every few minutes, and after a kill its runs go on from there.
+
+A checkpoint is one file that holds the names of its runs and everything that the loop changes, so that what goes on
+has the bits that it would have had. It appears whole or not at all, and goes when its runs have ended.
+"""
+
+import hashlib
+import os
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+SECONDS = 180.0  # between two checkpoints of a stack
+
+
+class Checkpoints:
+    """The checkpoints in a folder; `names` are the runs of a call of `train`, one each, `code` what they depend on: one
+    for all, or a list with one a run."""
+
+    def __init__(self, folder, names, code="", seconds=SECONDS):
+        self.folder, self.names, self.seconds = Path(folder), list(names), seconds
+        codes = code if isinstance(code, list) else [code] * len(self.names)
+        self.code = dict(zip(self.names, codes, strict=True))
+
+    def found(self, runs):
+        """[(state, which runs of the state, the same runs' numbers among `names`)] of `runs` that can go on."""
+        left, out = set(runs), []
+        number = {self.names[i]: i for i in runs}
+        for path in sorted(self.folder.glob("*.checkpoint")):
+            state = self.read(path)
+            if state is None or "codes" not in state:  # of an earlier format
+                continue
+            runs_of = enumerate(zip(state["names"], state["codes"], strict=True))
+            here = [(k, number[n]) for k, (n, code) in runs_of if number.get(n) in left and self.code[n] == code]
+            if here:
+                state["path"] = path
+                out.append((state, [k for k, _ in here], [i for _, i in here]))
+                left -= {i for _, i in here}
+        return out
+
+    @staticmethod
+    def read(path):
+        """The state in a file; None, with a warning, where it is damaged: its runs begin again."""
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True)
+        except FileNotFoundError:  # its runs have just ended
+            return None
+        except Exception as error:  # of many kinds, in a file that was cut or overwritten
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            warnings.warn(f"checkpoint {path} cannot be read ({why}): its runs begin again", stacklevel=2)
+            return None
+
+    def writer(self, places):
+        """A Writer for the stack of the runs with these numbers."""
+        return Writer(self, [self.names[i] for i in places])
+
+
+class Writer:
+    """Saves the state of one stack when it is time."""
+
+    def __init__(self, checkpoints, names):
+        self.all = checkpoints
+        stem = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+        self.path = checkpoints.folder / f"{stem}.checkpoint"
+        self.saved = time.monotonic()
+        self.before = None  # the file from which the stack goes on, of no use once there is a later state
+
+    @property
+    def due(self):
+        return time.monotonic() - self.saved >= self.all.seconds
+
+    def save(self, state, places):
+        """Write the state of the runs with these numbers, in a moment: the old file or the new one, never a part."""
+        names = [self.all.names[i] for i in places]
+        state = {"names": names, "codes": [self.all.code[name] for name in names], **state}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
+        try:
+            torch.save(state, part)
+            os.replace(part, self.path)
+            self.forget()
+        except OSError as error:  # a full disk costs the checkpoint, not the training
+            warnings.warn(f"checkpoint {self.path} was not written ({error.strerror or error})", stacklevel=2)
+        finally:
+            part.unlink(missing_ok=True)
+        self.saved = time.monotonic()
+
+    def end(self):
+        """All runs of the stack have ended."""
+        self.path.unlink(missing_ok=True)
+        self.forget()
+
+    def forget(self):
+        if self.before and self.before != self.path:
+            self.before.unlink(missing_ok=True)
