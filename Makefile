@@ -1,4 +1,5 @@
 # make study   the study on its embedded surrogate, from nothing to outputs/study/report/index.html
+# make check   while you write: ruff, and all tests but the slow ones and the notebooks
 # make test    everything that CI runs: ruff, unit and property tests, every notebook
 # make lab     JupyterLab on the first notebook
 # make clean   removes the environment and caches; outputs/ stays
@@ -9,11 +10,16 @@ BIN := $(VENV)/bin
 # than they bring.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: study test lab clean
+.PHONY: study check test lab clean
 .DEFAULT_GOAL := study
 
 study: $(VENV)/.ready
 	$(BIN)/python -m aqa_lib study configs/study.yaml
+
+check: $(VENV)/.ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python -m pytest -n 2 --dist loadscope tests -m "not slow"
 
 test: $(VENV)/.ready
 	$(BIN)/ruff check .

@@ -34,7 +34,7 @@ def is_reference(path):
 
 
 def pytest_collectstart(collector):
-    """nbval's blessed place to change what it compares."""
+    """The hook in which nbval lets one change what it compares."""
     if getattr(collector, "path", None) is not None and collector.path.suffix == ".ipynb":
         if hasattr(collector, "skip_compare"):
             collector.skip_compare += SKIPPED

@@ -1,7 +1,19 @@
 """Semi-supervised action quality assessment: models, losses, one trainer, a ledger of runs.
 
+    from aqa_lib import Study, answer, grid, load
+
 The rooms, top to bottom; a room imports only from rooms below it: commands > report > batch > study > ledger >
 figures > training > methods > models > losses > tasks > evaluation > published > data > settings > chance, errors.
 """
 
+import importlib
+
 __version__ = "0.1.0"
+FACE = {"Study": "study.study", "answer": "study.answer", "grid": "study.study", "load": "data"}  # what notebooks call
+
+
+def __getattr__(name):
+    """What a notebook calls, imported when it is asked for: torch takes seconds."""
+    if name in FACE:
+        return getattr(importlib.import_module(f"{__name__}.{FACE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

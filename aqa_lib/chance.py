@@ -1,7 +1,7 @@
 """Chance as a function: random numbers from (key, position), never from a global stream.
 
 A word is splitmix64's finaliser (Steele, Lea, Flood 2014) applied to a 64-bit key plus a multiple of the
-golden ratio. The same key and place give the same number in any process, on any machine, in any order,
+golden ratio. The same key and position give the same number in any process, on any machine, in any order,
 whatever else is drawn beside it; `models/functions.py` computes the same words on a device.
 """
 
@@ -14,7 +14,7 @@ MIX1, MIX2 = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 
 
 def key(*parts):
-    """A 64-bit key from a seed and names of places: key(seed, "dropout", layer)."""
+    """A 64-bit key from a seed and the names of a stream: key(seed, "dropout", layer)."""
     text = "\x1f".join(f"{type(p).__name__}:{p}" for p in parts)
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
 

@@ -17,7 +17,7 @@ def root():
 
 
 def outputs(study=None):
-    """outputs/, or outputs/<study>; AQA_OUTPUTS names another place for outputs/."""
+    """outputs/, or outputs/<study>; AQA_OUTPUTS names another folder for outputs/."""
     base = Path(os.environ.get("AQA_OUTPUTS") or root() / "outputs").resolve()
     return base if study is None else base / check_name("study", study)
 

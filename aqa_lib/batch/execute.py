@@ -1,7 +1,9 @@
-"""One notebook of a study, executed by a worker process: claim it, run it aside, publish it whole.
+"""One notebook of a study, executed by a worker process: lock it, run it aside, publish it whole.
 
 Done is the file <name>.answer.json with the key of what was asked, put in place last. Nothing else says it:
-papermill marks every cell of a notebook as completed even when its kernel was killed.
+papermill marks every cell of a notebook as completed even when its kernel was killed. It notes the modules of the
+library that the notebook imported and a hash of their sources, so that an edited file asks for a new run of those
+notebooks that use it.
 """
 
 import contextlib
@@ -15,8 +17,10 @@ import time
 import uuid
 from pathlib import Path
 
+from aqa_lib import methods
+from aqa_lib.ledger import sources
 from aqa_lib.ledger.files import read_json, write
-from aqa_lib.ledger.locks import Heartbeat, Hold
+from aqa_lib.ledger.locks import Heartbeat, Lock
 from aqa_lib.paths import outputs
 
 TURN = threading.Lock()  # papermill changes the folder and the environment of the whole process: one at a time
@@ -36,18 +40,28 @@ def finished(folder, job):
     """The answer of a job that is done as it is asked for now, else None."""
     with contextlib.suppress(OSError, ValueError):
         content = read_json(folder / f"{job.name}.answer.json")
-        if content and content.get("key") == job.key and (folder / f"{job.name}.ipynb").exists():
+        if content and current(content, job.key) and (folder / f"{job.name}.ipynb").exists():
             return content
     return None
+
+
+def current(content, key):
+    """Whether an answer was given to this key, by the sources as they stand, and on the methods that there are.
+
+    Which methods there are counts only where the notebook asked for all of them (`methods.every`).
+    """
+    if content.get("key") != key or content.get("digest") != sources.digest(content.get("modules") or ()):
+        return False
+    return content.get("methods") in (None, methods.names())
 
 
 def execute(job, folder, force=False):
     """Run a job unless it is done; where another process has it, wait for that one. Returns a plain dict."""
     folder, asked = Path(folder), time.time()
-    hold = Hold(folder / ".claims" / job.name)
-    while not hold.take():
+    lock = Lock(folder / ".locks" / job.name)
+    while not lock.acquire():
         time.sleep(0.5)
-    with Heartbeat([hold]):
+    with Heartbeat([lock]):
         content = finished(folder, job)
         if content and (not force or content["finished"] > asked):  # another process did it meanwhile
             return {"name": job.name, "state": "already"} | content
@@ -62,7 +76,7 @@ def execute(job, folder, force=False):
 
 
 def sweep(folder, name):
-    """Remove what a killed process left of this notebook; we hold the claim, so nobody works there."""
+    """Remove what a killed process left of this notebook; we hold the lock, so nobody works there."""
     for left in (folder / ".stage").glob(f"{name}-????????"):
         shutil.rmtree(left, ignore_errors=True)
 
@@ -74,7 +88,7 @@ def run(job, folder, stage):
     variables |= {"AQA_ROOT": job.source.parents[1]}  # a kernel on another machine finds the same folders
     for suffix in ("answer.json", "failed.json"):
         (folder / f"{job.name}.{suffix}").unlink(missing_ok=True)
-    failure = None
+    failure, before = None, sources.snapshot()  # a file that is edited meanwhile makes the answer outdated
     try:
         with open(log, "w") as stream, environment(**variables):
             papermill_twice(job, stage / "run.ipynb", stream)
@@ -96,6 +110,7 @@ def run(job, folder, stage):
         write(folder / f"{job.name}.failed.json", json.dumps(record | failure, indent=1))
         return {"name": job.name, "state": "failed"} | record | failure
     figure = folder / f"{job.name}.figure.json"
+    record["digest"] = sources.digest(content["modules"], before)
     os.replace(stage / "out.figure.json", figure) if content["figure"] else figure.unlink(missing_ok=True)
     write(folder / f"{job.name}.answer.json", json.dumps(record | content, indent=1))
     return {"name": job.name, "state": "done"} | record | content

@@ -13,8 +13,9 @@ A study is a YAML file:
 
 import ast
 import hashlib
+import io
 import json
-import math
+import tokenize
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -22,25 +23,15 @@ import yaml
 
 from aqa_lib.errors import UserError, choose
 from aqa_lib.paths import check_name, notebooks, relative, root
+from aqa_lib.settings import Setting, Word, from_yaml
 
 KINDS = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
-# Files that drive a study or show it, but cannot change an answer; a change of any other asks for a new run.
-DRIVERS = {"__main__.py", "batch", "report", "commands", "processes.py"}
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One line of a notebook's parameters cell: `name: kind = default  # help`."""
-
-    name: str
-    kind: str
-    optional: bool  # None is allowed: `float | None`
-    default: object
+OPTIONS = Setting({}, "options of the data set", optional=True)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One notebook to execute, with everything that decides its answer."""
+    """One notebook to execute, with everything that is asked of it."""
 
     name: str
     notebook: str
@@ -48,7 +39,7 @@ class Job:
     question: str
     given: dict  # what is injected
     parameters: dict  # all of them, defaults included
-    key: str  # a hash of the notebook, the parameters and the library
+    key: str  # a hash of the notebook's cells and the parameters
     first: bool = False  # started before the others
 
 
@@ -80,7 +71,7 @@ def first_sentence(text):
 
 
 def parameters(nb, where):
-    """{name: Parameter} of the cell tagged `parameters`, which holds literals only.
+    """{name: Setting} of the cell tagged `parameters`: lines `name: kind = default  # help` that hold literals only.
 
     The same as papermill's inspect_notebook, except that its pattern does not know `float | None`.
     """
@@ -89,16 +80,24 @@ def parameters(nb, where):
         if "parameters" not in cell.get("metadata", {}).get("tags", []):
             continue
         try:
+            help_of = comments(source(cell))
             for line in ast.parse(source(cell)).body:
                 target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
                 default = ast.literal_eval(line.value)
                 kind, optional = annotation(getattr(line, "annotation", None), default)
-                found[target.id] = Parameter(target.id, kind, optional, default)
-        except (SyntaxError, ValueError, AttributeError, IndexError):
+                text = help_of.get(line.end_lineno, "")
+                found[target.id] = Setting(default, text, kind=KINDS[kind], optional=optional)
+        except (SyntaxError, ValueError, AttributeError, IndexError, tokenize.TokenError):
             raise UserError(
                 f"{where}: its parameters cell takes lines like `epochs: int = 20  # steps`, with a literal"
             ) from None
     return found
+
+
+def comments(text):
+    """{line: comment} of Python source."""
+    tokens = tokenize.generate_tokens(io.StringIO(text + "\n").readline)
+    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
 
 
 def annotation(node, default):
@@ -115,70 +114,8 @@ def annotation(node, default):
     return kind, default is None
 
 
-class Setting(str):
-    """A value from the command line: a `str` parameter takes it as it is, others as YAML reads it."""
-
-
-def convert(where, spec, value):
-    """`value` as the parameter takes it, or a UserError; YAML reads 1e-3 as a word, which a float accepts."""
-    if isinstance(value, Setting) and (spec.kind != "str" or value == "null"):
-        value = from_text(where, value)
-    if value is None and spec.optional:
-        return None
-    kind = type(value)
-    if spec.kind == "float" and kind in (int, float, str):
-        value = as_number(value)
-        if not isinstance(value, str) and not math.isnan(value):
-            return float(value)
-    elif spec.kind == "list" and kind in (list, tuple):
-        kinds = {type(v).__name__ for v in spec.default or ()}
-        item = Parameter(f"{spec.name}[]", kinds.pop(), False, None) if len(kinds) == 1 else None
-        return [convert(where, item, v) if item else as_number(v) for v in value]
-    elif spec.kind == "dict" and kind is dict:
-        return numbers(value)
-    elif kind is KINDS[spec.kind] or (spec.kind == "str" and isinstance(value, str)):
-        return value
-    wanted = f"{spec.kind} or null" if spec.optional else spec.kind
-    raise UserError(f"{where}: parameter {spec.name!r} takes {wanted}, but got {kind.__name__} {value!r}")
-
-
-def from_text(where, text):
-    """What YAML makes of a word of the command line."""
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise UserError(f"{where}: {str(text)!r} is not a number, a word or a [list]") from None
-
-
-def as_number(value):
-    """'1e-3' as 0.001; anything else as it is."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    return value
-
-
-def numbers(value):
-    """The same with numbers for words like 1e-3, however deep in mappings and lists."""
-    if isinstance(value, dict):
-        return {name: numbers(item) for name, item in value.items()}
-    return [numbers(item) for item in value] if isinstance(value, list) else as_number(value)
-
-
-def package_hash():
-    """A hash of the library's sources, as far as they can change an answer."""
-    package, digest = Path(__file__).resolve().parents[1], hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        name = path.relative_to(package).as_posix()
-        if name.split("/")[0] not in DRIVERS:
-            digest.update(f"{name}\0".encode() + path.read_bytes() + b"\0")
-    return digest.hexdigest()
-
-
-def make_job(where, study, name, notebook, given, code, data=None):
-    """One checked job; `where` names the place of the entry in messages, `data` is the config's."""
+def make_job(where, study, name, notebook, given, data=None):
+    """One checked job; `where` says in messages where the entry stands, `data` is the config's."""
     folder = notebooks()
     available = sorted(path.stem for path in folder.glob("*.ipynb"))
     if not available:
@@ -191,12 +128,14 @@ def make_job(where, study, name, notebook, given, code, data=None):
     if not isinstance(given, dict):
         raise UserError(f"{where}: parameters takes a mapping such as {{seed: 1}}, but got {given!r}")
     given = filled(given, data or {}, known)
-    given = {k: convert(where, known[choose(f"parameter of {notebook}", k, known)], v) for k, v in given.items()}
+    for parameter in given:
+        choose(f"parameter of {notebook}", parameter, known)
+    given = {k: known[k].check(where, f"parameter {k!r}", from_yaml(known[k], v)) for k, v in given.items()}
     if "study" in known:
         given.setdefault("study", study)
     resolved = {k: spec.default for k, spec in known.items()} | given
     cells = [(cell["cell_type"], source(cell)) for cell in nb["cells"]]
-    key = hashlib.sha256(json.dumps([cells, resolved, code]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([cells, resolved]).encode()).hexdigest()[:16]
     return Job(name, notebook, path, question(nb, notebook), given, resolved, key)
 
 
@@ -212,8 +151,8 @@ def filled(given, data, known):
 def check_root(job):
     """A UserError where a notebook's data set is read from files and nobody says where they lie."""
     name, root = (job.parameters.get(key) for key in ("data", "root"))
-    if root == "" and isinstance(name, str) and name != "surrogate":
-        from aqa_lib import data  # here: it takes a second, which the study on the surrogate does not need
+    if root == "" and isinstance(name, str) and "data" in job.given:
+        from aqa_lib import data  # here: it takes a second, which notebooks on their default set do not need
 
         if name in data.names() and hasattr(data.reader(name), "fingerprint"):
             raise UserError(
@@ -269,11 +208,11 @@ def add_settings(config, settings):
             raise UserError(f"--set {setting!r}: it reads --set 20_train.seed=1")
         if name == "data":
             key = choose("key of data in --set", parameter, ["name", "root", "options"])
-            value = from_text("--set data.options", value) if key == "options" else value
+            value = OPTIONS.check("--set data", "options", Word(value)) if key == "options" else value
             config["data"] = {**(config.get("data") or {}), key: value}
             continue
         entry = entries[choose("notebook of --set", name, entries)]
-        entry["parameters"] = {**(entry.get("parameters") or {}), parameter: Setting(value)}
+        entry["parameters"] = {**(entry.get("parameters") or {}), parameter: Word(value)}
     return config
 
 
@@ -281,12 +220,12 @@ def read_plan(path, settings=()):
     """(study's name, [Job, ...]) of a config file, everything checked."""
     config = add_settings(read_config(path), settings)
     check_data("--set", config.get("data"))
-    jobs, code = [], package_hash()
+    jobs = []
     for entry in config["notebooks"]:
         name = check_name(f"{path}: name", entry.get("name", entry["notebook"]))
         if name in [job.name for job in jobs]:
             raise UserError(f"{path}: {name!r} stands there twice: give the second entry a `name:` of its own")
         given = entry.get("parameters") or {}
-        job = make_job(str(path), config["study"], name, entry["notebook"], given, code, config.get("data"))
+        job = make_job(str(path), config["study"], name, entry["notebook"], given, config.get("data"))
         jobs.append(replace(job, first=bool(entry.get("first", False))))
     return config["study"], jobs

@@ -15,8 +15,10 @@ from aqa_lib.errors import UserError, choose, nearest
 COMMANDS = {
     "study": ("aqa_lib.commands.study", "run the notebooks of a study and write its report"),
     "runs": ("aqa_lib.commands.runs", "list, filter, compare and delete the runs of the ledger"),
+    "predict": ("aqa_lib.commands.predict", "score the items of a data set by trained runs"),
     "report": ("aqa_lib.commands.report", "write the report of a study again"),
     "data": ("aqa_lib.commands.data", "count what a data set on disk holds, beside what was published"),
+    "check-method": ("aqa_lib.commands.check_method", "put a method's file to the checks that every method passes"),
     "bench": ("aqa_lib.commands.bench", "measure what a stack of runs saves"),
     "doctor": ("aqa_lib.commands.doctor", "say what works on this machine, and what to do about the rest"),
 }
@@ -36,7 +38,7 @@ class Parser(argparse.ArgumentParser):
 def overview():
     """What `aqa` alone prints."""
     lines = ["usage: aqa COMMAND ...", "", "A study of action quality assessment.", ""]
-    lines += [f"  {name:8} {text}" for name, (_, text) in COMMANDS.items()]
+    lines += [f"  {name:12} {text}" for name, (_, text) in COMMANDS.items()]
     return "\n".join(lines + ["", "aqa COMMAND --help says more."])
 
 

@@ -10,7 +10,7 @@ SIZES = ("tiny", "middle", "paper")
 
 
 def configure(parser):
-    parser.add_argument("what", choices=["grid", "precision", "methods"], help="which measurement")
+    parser.add_argument("what", choices=["grid", "precision", "methods", "folds"], help="which measurement")
     parser.add_argument("--sizes", nargs="+", choices=SIZES, default=list(SIZES), help="which sizes")
     parser.add_argument("--rounds", type=int, default=7, help="rounds, of which the median counts")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")

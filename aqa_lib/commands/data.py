@@ -1,10 +1,12 @@
 """`aqa data check NAME ROOT`: what a data set on disk holds, beside what was published."""
 
 import numpy as np
-import yaml
 
 from aqa_lib import data
 from aqa_lib.errors import UserError
+from aqa_lib.settings import Word
+
+SET = "an option of the data set; the answer to a wrong one, such as help=me, names those that there are"
 
 
 def configure(parser):
@@ -14,12 +16,12 @@ def configure(parser):
     check = verbs.add_parser("check", help=text, description=text, allow_abbrev=False)
     check.add_argument("name", metavar="NAME", help=f"data set: {', '.join(data.names())}")
     check.add_argument("root", metavar="ROOT", nargs="?", help="its folder (data/README.md says what lies in it)")
-    check.add_argument("--set", action="append", default=[], metavar="KNOB=VALUE", help="an option of the data set")
+    check.add_argument("--set", action="append", default=[], metavar="OPTION=VALUE", help=SET)
 
 
 def run(args):
     """Print the counts; what differs from what was published is bad input."""
-    options = data.resolve(args.name, dict(map(knob, args.set)))
+    options = data.resolve(args.name, dict(map(option, args.set)))
     module = data.reader(args.name)
     lines = module.checks(args.root, **options) if hasattr(module, "checks") else described(args, options)
     width = max(len(what) for what, *_ in lines)
@@ -36,15 +38,12 @@ def run(args):
         )
 
 
-def knob(text):
-    """('routine', 'ball') of routine=ball; values are read as YAML."""
+def option(text):
+    """('routine', 'ball') of routine=ball."""
     name, sign, value = text.partition("=")
-    try:
-        if sign:
-            return name, yaml.safe_load(value)
-    except yaml.YAMLError:
-        pass
-    raise UserError(f"--set takes KNOB=VALUE, such as routine=ball, but got {text!r}")
+    if not sign:
+        raise UserError(f"--set takes OPTION=VALUE, such as routine=ball, but got {text!r}")
+    return name, Word(value)
 
 
 def described(args, options):
@@ -59,8 +58,17 @@ def described(args, options):
         lines.append(("judges", loaded.judges.shape[1], None))
     if loaded.pairs is not None:
         lines.append(("pairs", len(loaded.pairs), None))
+    if loaded.actions is not None:
+        lines.append(("actions", len(loaded.actions), None))
+        lines.append(("labels of actions", loaded.actions["label"].nunique(), None))
     if loaded.features is not None:
-        lines += [(f"features, {axis}", size, None) for axis, size in zip("NTD", loaded.features.shape, strict=True)]
+        shape = range(1, loaded.features.ndim - 1)
+        axes = ["N", "T", *(f"D{k}" if len(shape) > 1 else "D" for k in shape)]
+        lines += [(f"features, {axis}", size, None) for axis, size in zip(axes, loaded.features.shape, strict=True)]
+    if loaded.lengths is not None:
+        n = loaded.lengths
+        found = [int(n.min()), float(round(n.mean(), 1)), int(n.max())]
+        lines.append(("segments, fewest, mean and most", found, None))
     return lines
 
 

@@ -183,7 +183,8 @@ def compare(args):
     for key, group in table.groupby(by, dropna=False):
         values = group[metric].dropna().to_numpy(float)
         without += len(group) - len(values)
-        mixed |= {c for c in ("method", "data", "split", *settings, "code") if varies(group[c])}
+        apart = {c for c in ("method", "data", "split", *settings) if varies(group[c])}
+        mixed |= apart | ({"code"} if not apart & {"method", "data"} and varies(group["code"]) else set())
         if len(values):
             mean, low, high = mean_interval(values)
             sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")

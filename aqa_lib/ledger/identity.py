@@ -13,8 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from aqa_lib.errors import UserError
+from aqa_lib.ledger.sources import content, digest
 
-COMPUTING = ("chance.py", "losses.py", "data/*.py", "evaluation/*.py", "models/*.py", "methods/*.py", "training/*.py")
+# Files as this process saw them when it first locked a run of their method: it goes on computing with what it imported,
+# whatever is edited after that. An edit between the import and that lock is not seen.
+AT_FIRST = functools.cache(content)
 
 
 def canonical(value, where="spec"):
@@ -49,19 +52,30 @@ def sources(code):
     return str(code).rpartition("src.")[2]
 
 
+def code_version(spec):
+    """The git commit, if there is one, and a hash of the sources that make this run's numbers; works without git.
+
+    These are the files that its method, the trainer and the reader of its data set import, see sources.py.
+    """
+    data = spec.get("data")
+    name = data.get("name") if isinstance(data, dict) else data
+    return "+".join(filter(None, [commit(), f"src.{_sources(str(spec.get('method')), str(name))}"]))
+
+
 @functools.cache
-def code_version():
-    """The git commit, if there is one, and a hash of the sources that make a run's numbers; works without git."""
+def _sources(method, data):
+    modules = [f"aqa_lib.methods.{method}", "aqa_lib.training", f"aqa_lib.data.readers.{data}"]
+    return digest(modules, AT_FIRST)[:12]
+
+
+@functools.cache
+def commit():
+    """The git commit that this package is checked out from; None where there is none, or no git."""
     package = Path(__file__).resolve().parents[1]
-    digest = hashlib.sha256()
-    for path in sorted(path for part in COMPUTING for path in package.glob(part)):
-        with contextlib.suppress(OSError):
-            digest.update(f"{path.relative_to(package).as_posix()}\0".encode() + path.read_bytes())
-    version = f"src.{digest.hexdigest()[:12]}"
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
         _git(package, "ls-files", "--error-unmatch", __file__)  # not the repository of something around us
-        version = f"{_git(package, 'describe', '--always', '--dirty', '--abbrev=12', '--exclude=*')}+{version}"
-    return version
+        return _git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+    return None
 
 
 def _git(folder, *words):

@@ -2,8 +2,8 @@
 
 outputs/<study>/<id>/ holds run.json (everything that made the run), curve.csv, predictions.csv,
 weights.safetensors on request and, written last by atomic rename, metrics.json: present means complete.
-failed.json in its place says why there is none; a claim (claims.py) says who is at work. The id is a hash of
-what the run is, so the same run asked for twice, by any process, is one folder and is trained once.
+a failed run has failed.json instead, which says why; a lock (locks.py) says who is at work. The id is a hash of what
+the run is, so the same run asked for twice, by any process, is one folder and is trained once.
 """
 
 import contextlib
@@ -15,14 +15,13 @@ import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from aqa_lib.errors import UserError, nearest
 from aqa_lib.ledger.files import create, read_json, refused, sync_folder, write
 from aqa_lib.ledger.identity import canonical, code_version, run_id, versions
-from aqa_lib.ledger.locks import EXPIRY, Hold, alive, chain, host
-from aqa_lib.ledger.record import COLUMNS, Record, flat, row, to_csv, to_json, types
+from aqa_lib.ledger.locks import EXPIRY, Lock, alive, chain, host
+from aqa_lib.ledger.record import COLUMNS, Record, flat, packed, row, to_csv, to_json, types
 
 STATES = ("complete", "running", "failed", "stale")  # and "absent", which has no folder
 ID = re.compile("[0-9a-f]{16}")
@@ -33,20 +32,20 @@ def now():
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class Claim(Hold):
-    """The right to train one run, ended by `complete`, `fail` or `release`."""
+class RunLock(Lock):
+    """The lock on one run, of the process that trains it; ended by `complete`, `fail` or `release`."""
 
     def __init__(self, ledger, spec):
         self.spec, self.id = canonical(spec), run_id(spec)
         super().__init__(ledger.path(self.id), ledger.expiry, spec=self.spec)
         self.ledger, self.started = ledger, now()
-        self.code = code_version()  # now, not at the end: the sources may be edited while a run is under way
+        self.code = code_version(self.spec)  # now, not at the end: the sources may be edited while a run is under way
 
-    def complete(self, metrics, curve, predictions, weights=None, record=None):
-        """Write the result, metrics.json last. False where the run went to someone else meanwhile.
+    def complete(self, metrics, curve, predictions, weights=None, record=None, about=None):
+        """Write the result, metrics.json last. False where another process took the run over meanwhile.
 
         `metrics` dict of numbers; `curve`, `predictions` tables (their index is not kept); `weights` dict of
-        arrays; `record` further entries of run.json, such as the device.
+        arrays, `about` what else is needed to use them; `record` further entries of run.json, such as the device.
         """
         brief = {"id": self.id, "spec": self.spec, "code": self.code}
         brief |= {"started": self.started, "finished": now()}
@@ -58,17 +57,14 @@ class Claim(Hold):
                 self._write("curve.csv", to_csv(curve))
                 self._write("predictions.csv", to_csv(predictions))
                 if weights is not None:
-                    from safetensors.numpy import save
-
-                    arrays = {name: np.asarray(w, order="C") for name, w in weights.items()}
-                    self._write("weights.safetensors", save(arrays))
+                    self._write("weights.safetensors", packed(weights, about))
                 sync_folder(self.folder)
                 self._write("metrics.json", to_json(brief | {"metrics": metrics}))
                 sync_folder(self.folder)
         return mine
 
     def fail(self, reason):
-        """Note why the run has no result. False where the run went to someone else meanwhile."""
+        """Note why the run has no result. False where another process took the run over meanwhile."""
         note = {"id": self.id, "spec": self.spec, "code": self.code, "reason": str(reason)}
         with self._ending() as mine:
             if mine:
@@ -80,20 +76,20 @@ class Claim(Hold):
 
     @contextlib.contextmanager
     def _ending(self):
-        """Around the last act: whatever interrupts it, nothing partial stays and the run is let go."""
+        """Around the writing of a result: whatever interrupts it, nothing partial stays and the lock is released."""
         try:
             with refused(self.folder, f"run {self.id} was not kept"):
-                # a claim that was lost (outputs deleted, this machine asleep) is asked for again
-                yield self.mine() or (self.ledger.ending(self.id) is None and self.take())
+                # a lock that was lost (outputs deleted, this machine asleep) is asked for again
+                yield self.held() or (self.ledger.ending(self.id) is None and self.acquire())
         except BaseException:
-            if self.mine() and self.ledger.ending(self.id) is None:
+            if self.held() and self.ledger.ending(self.id) is None:
                 self.sweep()
             raise
         finally:
             self.release()
 
     def sweep(self):
-        """Remove what an unfinished attempt left in the folder of a claimed run."""
+        """Remove what an unfinished attempt left in the folder of a locked run."""
         links = {os.path.basename(link.path) for link in chain(self.folder)}
         for name in set(os.listdir(self.folder)) - links:
             with contextlib.suppress(OSError):
@@ -145,7 +141,7 @@ class Ledger:
 
     def look(self, id):
         """(state, what is known of the run: spec, metrics, code, reason), read off its folder."""
-        links = chain(self.path(id))  # before metrics.json: its writer removes the claim after it
+        links = chain(self.path(id))  # before metrics.json: its writer removes the lock after it
         broken = None
         try:
             if (found := self._metrics(id)) is not None:
@@ -166,44 +162,44 @@ class Ledger:
         return ("stale", {"reason": broken}) if broken else ("absent", {})
 
     def state(self, id):
-        """absent, running, stale (its claimant died: as good as absent), complete or failed."""
+        """absent, running, stale (its process died: as good as absent), complete or failed."""
         return self.look(id)[0]
 
     def has_weights(self, id):
         """Whether a run kept its weights."""
         return (self.path(id) / "weights.safetensors").is_file()
 
-    # ---- claiming
+    # ---- locking
 
-    def claim(self, spec, retry=False):
-        """The right to train this run; None: complete, someone living has it, or failed (and no retry)."""
-        claim = Claim(self, spec)
-        seen = self.ending(claim.id)
+    def lock(self, spec, retry=False):
+        """The lock on this run; None where it is complete, another process trains it, or it failed (and no retry)."""
+        lock = RunLock(self, spec)
+        seen = self.ending(lock.id)
         if seen and not (retry and seen[0] == "failed"):
             return None
         try:
-            with refused(self.folder, f"run {claim.id} was not started"):
-                if claim.take():
-                    if self.ending(claim.id) == seen:  # else another ended it between our look and our claim
-                        claim.sweep()
-                        return claim
-                    claim.release()
+            with refused(self.folder, f"run {lock.id} was not started"):
+                if lock.acquire():
+                    if self.ending(lock.id) == seen:  # else another ended it between our look and our lock
+                        lock.sweep()
+                        return lock
+                    lock.release()
         except BaseException:
-            claim.release()
+            lock.release()
             raise
         return None
 
-    def claim_many(self, specs, retry=False):
-        """A list as long as `specs`: a Claim, or None for each run that is not ours to train."""
-        claims = []
+    def lock_many(self, specs, retry=False):
+        """A list as long as `specs`: a RunLock, or None for each run that is not to be trained here."""
+        locks = []
         try:
             for spec in specs:
-                claims.append(self.claim(spec, retry=retry))
+                locks.append(self.lock(spec, retry=retry))
         except BaseException:
-            for claim in filter(None, claims):
-                claim.release()
+            for lock in filter(None, locks):
+                lock.release()
             raise
-        return claims
+        return locks
 
     # ---- reading
 
@@ -263,8 +259,8 @@ class Ledger:
                 raise UserError(f"run {id} is running (process {pid}), nothing was deleted: stop it first")
         with refused(self.folder, "not all was deleted"):
             for id, (state, _) in looks.items():
-                with Hold(self.path(id), self.expiry) as claim:
-                    if state != "complete" and not claim.take():
+                with Lock(self.path(id), self.expiry) as lock:
+                    if state != "complete" and not lock.acquire():
                         raise UserError(f"run {id} was started just now, it was not deleted: stop it first")
                     with contextlib.suppress(FileNotFoundError):  # another deleted it as well
                         os.rename(self.path(id), self.folder / f".deleted.{uuid.uuid4().hex}")

@@ -1,10 +1,10 @@
-"""Who is at work in a folder: claims by atomic creation, which expire with their claimants.
+"""Locks on folders: one process at a time works in a folder, and the lock of a dead process is free.
 
-The file `claim` can be created once, so one process gets it. It is never overwritten. Where its owner has
-died, the next one creates `claim.<token of the dead claim>`, which again one process can, and so on: the last
-link of the chain that starts at `claim` holds the folder. Tokens are never used twice, so a taker who comes
-late finds the link taken, or finds that its own link hangs on nothing and withdraws. No lock, no renaming, no
-moment at which the folder is nobody's; so it works on a shared file system, too.
+The file `lock` can be created once, so one process gets it, by atomic creation. It is never overwritten. Where its
+owner has died, the next one creates `lock.<token of the dead lock>`, which again one process can, and so on: the last
+link of the chain that starts at `lock` holds the folder. Tokens are never used twice, so a process that comes late
+finds the link created, or finds that its own link follows a lock that is gone, and withdraws. No lock of the file
+system, no renaming, no moment at which the folder is nobody's; so it works on a shared file system, too.
 """
 
 import contextlib
@@ -21,15 +21,15 @@ from typing import NamedTuple
 
 from aqa_lib.ledger.files import create
 
-EXPIRY = 120.0  # seconds without a heartbeat after which a claimant on another machine counts as dead
+EXPIRY = 120.0  # seconds without a heartbeat after which an owner on another machine counts as dead
 LINKLESS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # from file systems without hard links
-HELD = weakref.WeakValueDictionary()  # token -> Hold of this process; a claim dies with its object
+HELD = weakref.WeakValueDictionary()  # token -> Lock of this process; a lock ends with its object
 
 
 class Link(NamedTuple):
     path: str
     token: str
-    owner: dict  # host, pid, start, time, token, and what the claimant noted
+    owner: dict  # host, pid, start, time, token, and what the owner noted
     beat: float  # time of the last heartbeat
 
 
@@ -61,7 +61,7 @@ def process_start(pid):
 
 
 def alive(link, expiry=EXPIRY):
-    """Whether the owner of a claim still lives: its process if it is of this machine, else its heartbeat."""
+    """Whether the owner of a lock still lives: its process if it is of this machine, else its heartbeat."""
     owner = link.owner
     if os.name == "posix" and owner.get("host") == host():
         start = process_start(owner["pid"])
@@ -72,8 +72,8 @@ def alive(link, expiry=EXPIRY):
 
 
 def chain(folder):
-    """The links of claims on a folder, oldest first; the last one holds it. Empty: nobody claims it."""
-    links, name = [], "claim"
+    """The links of the lock on a folder, oldest first; the last one holds it. Empty: it is unlocked."""
+    links, name = [], "lock"
     while True:
         path = os.path.join(folder, name)
         try:
@@ -87,14 +87,14 @@ def chain(folder):
         except (ValueError, TypeError, KeyError):  # see `publish`
             owner, token = {}, f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
         links.append(Link(path, token, owner, stat.st_mtime))
-        name = f"claim.{token}"
+        name = f"lock.{token}"
 
 
 def publish(path, text):
     """Create a file that must not be there yet, whole from its first moment: FileExistsError where it is.
 
     A hard link appears with its content. Where the file system has none, O_EXCL does, and a process that is
-    killed between creating and writing leaves an empty claim that expires by its age.
+    killed between creating and writing leaves an empty lock that expires by its age.
     """
     folder, name = os.path.split(path)
     draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
@@ -111,15 +111,15 @@ def publish(path, text):
             os.unlink(draft)
 
 
-class Hold:
-    """A claim on a folder by this process; `note` is written beside the owner for others to read."""
+class Lock:
+    """A lock on a folder by this process; `note` is written beside the owner for others to read."""
 
     def __init__(self, folder, expiry=EXPIRY, **note):
         self.folder, self.expiry, self.note = os.fspath(folder), expiry, note
         self.token = self.path = None
 
-    def take(self):
-        """Claim the folder; False where someone living holds it."""
+    def acquire(self):
+        """Lock the folder, without waiting; False where a living owner holds it."""
         pid = os.getpid()
         owner = {"host": host(), "pid": pid, "start": process_start(pid), "time": time.time()}
         for turn in range(1000):  # each turn but the last means that another process got on
@@ -128,7 +128,7 @@ class Hold:
                 links = chain(self.folder)
                 if links and alive(links[-1], self.expiry):
                     return links[-1].token == self.token
-                self.path = os.path.join(self.folder, f"claim.{links[-1].token}" if links else "claim")
+                self.path = os.path.join(self.folder, f"lock.{links[-1].token}" if links else "lock")
                 self.token = uuid.uuid4().hex
                 HELD[self.token] = self
                 publish(self.path, json.dumps(owner | {"token": self.token} | self.note))
@@ -136,26 +136,26 @@ class Hold:
                 if turn == 999:
                     raise
                 continue
-            if self.mine():
+            if self.held():
                 return True
             with contextlib.suppress(OSError):
-                os.unlink(self.path)  # the dead claim was removed meanwhile: this link hangs on nothing
+                os.unlink(self.path)  # the dead lock was removed meanwhile: this link follows nothing
         return False
 
-    def mine(self):
-        """Whether this claim holds the folder (not so any more if it has expired and another took over)."""
+    def held(self):
+        """Whether this lock holds the folder (not so any more if it has expired and another took over)."""
         links = chain(self.folder)
         return bool(links) and links[-1].token == self.token
 
     def beat(self):
-        """Show others that the claimant lives."""
+        """Show others that the owner lives."""
         if self.token is not None:
             with contextlib.suppress(OSError):
-                if self.mine():
+                if self.held():
                     os.utime(self.path)
 
     def release(self):
-        """Let the folder go; safe to call twice. The first link goes first: without it, no other counts."""
+        """Unlock the folder; safe to call twice. The first link goes first: without it, no other counts."""
         token, self.token = self.token, None
         links = chain(self.folder) if token else []
         if links and links[-1].token == token:
@@ -174,21 +174,21 @@ class Hold:
 
 
 class Heartbeat:
-    """Keeps claims alive from a thread while their owner trains; at the end releases those still held.
+    """Keeps locks alive from a thread while their owner trains; at the end releases those still held.
 
-    `with Heartbeat(claims): ...`. Machines that share a folder need it, and clocks that agree to a minute.
+    `with Heartbeat(locks): ...`. Machines that share a folder need it, and clocks that agree to a minute.
     """
 
-    def __init__(self, claims, every=10.0):
-        self.claims = [claim for claim in claims if claim is not None]
+    def __init__(self, locks, every=10.0):
+        self.locks = [lock for lock in locks if lock is not None]
         self.every = every
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def _run(self):
         while not self._end.wait(self.every):
-            for claim in self.claims:
-                claim.beat()
+            for lock in self.locks:
+                lock.beat()
 
     def __enter__(self):
         self._thread.start()
@@ -197,5 +197,5 @@ class Heartbeat:
     def __exit__(self, *error):
         self._end.set()
         self._thread.join()
-        for claim in self.claims:
-            claim.release()
+        for lock in self.locks:
+            lock.release()

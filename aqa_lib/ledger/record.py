@@ -84,12 +84,43 @@ class Record:
 
     def weights(self):
         """The trained weights as arrays; a UserError where the run was not asked to keep them."""
-        from safetensors.numpy import load_file
+        return self._kept()[0]
 
+    def about(self):
+        """What else is needed to use the weights."""
+        return self._kept()[1]
+
+    def _kept(self):
         path = self.folder / "weights.safetensors"
         if not path.exists():
-            raise UserError(f"run {self.id} kept no weights: delete it and train it again with weights kept")
-        return load_file(path)
+            raise UserError(
+                f"run {self.id} kept no weights: ask for it again with Study.train(..., weights=True), which trains it "
+                "once more and keeps them"
+            )
+        return unpacked(path)
+
+
+def packed(arrays, about=None):
+    """A weights file: numbers as safetensors, words and what else is needed to use them as JSON in its metadata."""
+    from safetensors.numpy import save
+
+    arrays = {name: np.asarray(a, order="C") for name, a in arrays.items()}
+    words = {name: a.tolist() for name, a in arrays.items() if a.dtype.kind == "U"}
+    numbers = {name: a for name, a in arrays.items() if name not in words}
+    return save(numbers, metadata={"aqa": json.dumps({"about": about, "words": words})})
+
+
+def unpacked(path):
+    """(arrays, what else is needed to use them) of a weights file."""
+    import safetensors
+
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            text = json.loads((file.metadata() or {})["aqa"])
+            return arrays | {name: np.array(words, dtype=str) for name, words in text["words"].items()}, text["about"]
+    except Exception as error:  # of many kinds, in a file that something else wrote
+        raise UserError(f"{path} is no weights file of this study ({error}): train its run again") from error
 
 
 def flat(values, prefix=""):

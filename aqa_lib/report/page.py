@@ -1,6 +1,6 @@
 """The report of a study: one page with every question, its answer in words, its figure and its table.
 
-It is made from what the runner left in outputs/<study>/notebooks and works without a network: plotly.js is
+It is made from the files in outputs/<study>/notebooks and works without a network: plotly.js is
 copied beside it, and the executed notebooks are pages of their own.
 """
 
@@ -11,7 +11,7 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-from aqa_lib.batch.execute import place
+from aqa_lib.batch.execute import current, place
 from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError, choose
 from aqa_lib.ledger.files import read_json, write
@@ -65,7 +65,7 @@ def card(entry, command, folder):
     if failed:
         found |= failed | {"state": "failed"}
     elif answer:
-        found |= answer | {"state": "done" if answer["key"] == entry["key"] else "outdated"}
+        found |= answer | {"state": "done" if current(answer, entry["key"]) else "outdated"}
         found |= {"html": markdown(answer["text"]), "short": markdown(first_sentence(answer["text"]))}
         figure = folder / f"{name}.figure.json"
         found["figure"] = embed(figure.read_text()) if answer["figure"] and figure.exists() else None
@@ -74,26 +74,26 @@ def card(entry, command, folder):
 
 
 def numeric(table):
-    """Which columns hold numbers, and go to the right."""
+    """Which columns are numeric, and are aligned to the right."""
     return [
         all(v is None or isinstance(v, (int, float)) for v in column) for column in zip(*table["rows"], strict=True)
     ] or [False] * len(table["columns"])
 
 
 def markdown(text):
-    """A few words of Markdown as HTML; tags in it are shown, not obeyed."""
+    """Markdown as HTML; HTML tags in it are escaped."""
     import mistune
 
     return mistune.create_markdown(escape=True, plugins=["table"])(text)
 
 
 def embed(text):
-    """JSON that can stand inside a script element."""
+    """JSON escaped for use inside a script element."""
     return text.replace("<", "\\u003c")
 
 
 def shown(value):
-    """A table's value: three decimals, or three digits where those say nothing."""
+    """A table's value: three decimals, or three significant digits where those would not do."""
     if value is None:
         return "–"
     if isinstance(value, float):
@@ -108,7 +108,7 @@ def duration(seconds):
 
 
 def environment():
-    """The templates, which escape what they are not told to trust."""
+    """The Jinja environment of the templates, with autoescape."""
     import jinja2
 
     found = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
@@ -126,7 +126,7 @@ def copy_plotly(path):
 
 
 def pictures(cards, folder):
-    """A PNG beside each figure, as far as a browser is there; only those that are missing or older."""
+    """A PNG beside each figure where a browser is installed; only those that are missing or older."""
     from aqa_lib.figures.static import save_pngs
 
     wanted = {}
@@ -184,11 +184,11 @@ def notebook_html(path):
     return environment().get_template("notebook.html.j2").render(content)
 
 
-def drawn(figure, place):
-    """A plotly figure as HTML that counts on Plotly being loaded."""
+def drawn(figure, id):
+    """A plotly figure as HTML, in an element of that id; the page loads plotly.js."""
     data, layout = (embed(json.dumps(figure.get(part) or empty)) for part, empty in (("data", []), ("layout", {})))
     options = '{"responsive": true, "displaylogo": false}'
-    return f'<div id="{place}"></div><script>Plotly.newPlot("{place}", {data}, {layout}, {options})</script>'
+    return f'<div id="{id}"></div><script>Plotly.newPlot("{id}", {data}, {layout}, {options})</script>'
 
 
 def run_counts(study):

@@ -1,10 +1,14 @@
-"""The README's results: what the notebooks answered, put between two markers with the commands beside it."""
+"""The README's results: the answers of the notebooks and the commands that make them, written between two markers."""
+
+import platform
 
 from aqa_lib.batch.execute import place
 from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
+from aqa_lib.ledger.identity import commit
 from aqa_lib.report.page import card, read_manifest, shown
+from aqa_lib.study.study import default_device, describe
 
 
 def update_readme(path, study):
@@ -26,7 +30,8 @@ def put(path, what, lines):
 
 def results(cards, manifest):
     """The results as Markdown: a row a question, then the numbers with the command that makes them."""
-    lines = [f"Made by `{manifest['command']}` and `aqa report --study {manifest['study']} --readme`.", ""]
+    lines = [f"Made by `{manifest['command']}` and `aqa report --study {manifest['study']} --readme`,"]
+    lines += [made(), ""]
     lines += ["| notebook | question | answer |", "|---|---|---|"]
     for item in cards:
         words = first_sentence(item["text"]) if "text" in item else f"({item['state']})"
@@ -39,6 +44,17 @@ def results(cards, manifest):
             lines += ["", f"**{item['question']}**{mark} `{item['command'].removesuffix(' --force')}`", ""]
             lines += markdown_table(item["table"], item["numeric"])
     return "\n".join(lines)
+
+
+def made():
+    """At which commit, on what machine and with which torch: the last digits depend on all of them."""
+    import torch
+
+    code, device = f"commit {commit()}" if commit() else "no known commit", describe(default_device())
+    kind = f"a processor {platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
+    if device["device"].startswith("cuda"):
+        kind = f"a GPU, {device['device_name']}"
+    return f"at {code} on {platform.system()}, {kind}, torch {torch.__version__}."
 
 
 def markdown_table(table, right):

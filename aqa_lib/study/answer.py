@@ -8,8 +8,10 @@ import json
 import math
 import os
 
+from aqa_lib import methods
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
+from aqa_lib.ledger.sources import loaded
 
 
 def answer(text, figure=None, table=None, surrogate=True):
@@ -38,6 +40,7 @@ def answer(text, figure=None, table=None, surrogate=True):
             write(f"{stem}.figure.json", figure.to_json())
         content = {"text": text.strip(), "surrogate": bool(surrogate), "figure": figure is not None}
         content["table"] = None if table is None else plain_table(table)
+        content |= {"modules": loaded(), "methods": methods.asked}  # what the answer depends on, see execute.current
         write(f"{stem}.answer.json", json.dumps(content, indent=1))  # last: present means complete
 
 

@@ -6,30 +6,27 @@ import pandas as pd
 from aqa_lib import methods
 from aqa_lib.errors import UserError
 from aqa_lib.study.study import grid
-
-AA = {"recover": False, "align": False}  # S4AQA's network on the labels alone, a method of its own here
+from aqa_lib.study.variants import by_name
 
 
 def errors(study, data, split, names, factors, draws, chance, settings=None, root=None):
     """A row a run: method, lr, draw, state and the error on the labelled videos held out (validation_mse).
 
-    `names` are methods, or "AA"; `factors` multiply each method's default rate; `chance` has fraction, steps and
-    validation; `settings` those of single methods, {method: {setting: value}}.
+    `names` are methods, which stand for all their variants, or titles of variants; `factors` multiply each method's
+    default rate; `chance` has fraction, steps and validation; `settings` those of single methods or variants.
     """
     if not 0 < chance["validation"] < 1:
         raise UserError("a rate is chosen on labelled videos that are held out: give a share above 0 and below 1")
     tables = []
-    for name in names:
-        known = "s4aqa" if name == "AA" else name
-        method, own = methods.get(known), {**(AA if name == "AA" else {}), **(settings or {}).get(name, {})}
+    for title, (name, own) in by_name(names, settings or {}).items():
+        method = methods.get(name)
         if not method.gradient:
             raise UserError(f"method {name} is fitted in closed form and has no learning rate: leave it out")
         default = own.get("lr", method.resolve({})["lr"])
         alike = {n: [v] for n, v in {**chance, **own}.items() if n != "lr"}
         pair = dict(seed=range(draws), draw=range(draws))
         runs = grid(("seed", "draw"), **pair, lr=[default * f for f in factors], **alike)
-        title = "AA" if name == "AA" else method.title
-        tables.append(study.train(known, data, split, runs, root=root).assign(method=title))
+        tables.append(study.train(name, data, split, runs, root=root).assign(method=title))
     return pd.concat(tables, ignore_index=True)
 
 

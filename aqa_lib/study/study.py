@@ -4,6 +4,7 @@ study = Study("explore")
 table = study.train("s4aqa", {"name": "surrogate", "size": "quick"}, runs=grid(seed=range(3), lambda1=[1, 40]))
 """
 
+import json
 import os
 import time
 import warnings
@@ -12,13 +13,14 @@ from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from multiprocessing import get_context
 
+import numpy as np
 import pandas as pd
 
 from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError
-from aqa_lib.ledger.identity import code_version, run_id, sources
+from aqa_lib.ledger.identity import canonical, code_version, run_id, sources
 from aqa_lib.ledger.ledger import Ledger
 from aqa_lib.ledger.locks import Heartbeat
 from aqa_lib.ledger.record import COLUMNS, flat, row
@@ -26,6 +28,7 @@ from aqa_lib.paths import outputs
 from aqa_lib.paths import root as study_root
 from aqa_lib.processes import end_with_parent
 
+SECONDS = 180.0  # between two checkpoints of a stack
 WAIT = 1.0  # seconds between looks at runs that another process is training
 LOADED, ROOM = OrderedDict(), 2**29  # data sets that this process has read, and bytes that they may take
 
@@ -58,89 +61,142 @@ class Study:
         return self.specs(method, data, split, [run], root)[0]
 
     def specs(self, method, data, split, runs, root=None):
-        """The same of several runs of one method on one data set, whose files are looked at once."""
-        options = {k: v for k, v in data.items() if k != "name"}
-        known, resolve = identity(data["name"], root, options), methods.get(method).resolve
-        return [{"method": method, "data": known, "split": split, "settings": resolve(run)} for run in runs]
+        """The same of several runs of one method, on one data set and split or one each; files are looked at once."""
+        known, resolve = {}, methods.get(method).resolve
+        worlds, splits = alike(data, len(runs)), alike(split, len(runs))
+        for world in worlds:
+            if (key := canonical_text(world)) not in known:
+                options = {k: v for k, v in world.items() if k != "name"}
+                known[key] = identity(world["name"], root, options)
+        return [
+            {"method": method, "data": known[canonical_text(world)], "split": part, "settings": resolve(run)}
+            for world, part, run in zip(worlds, splits, runs, strict=True)
+        ]
 
     def train(self, method, data, split="official", runs=({},), *, root=None, device=None, at_once=None,
-              weights=False, workers=1, retry=False):  # fmt: skip
+              weights=False, workers=1, retry=False, checkpoint=SECONDS):  # fmt: skip
         """A row a run, in the order of `runs`: id, state, settings, metrics, reason.
 
-        A run that is complete is read; one that another process is training is waited for; the others are
-        trained here, each written the moment it ends. A run that failed is trained again only with `retry`, a complete
-        one only where its `weights` are asked for and were not kept.
-        A relative `root` is one from the study's folder.
+        `data` ({"name": ..., options}) and `split` are one for all runs, or a list with one a run: folds, tasks and
+        worlds train together. A run that is complete is read; one that another process is training is waited for; the
+        others are trained here, each written the moment it ends. A run that failed is trained again only with
+        `retry`, a complete one only where its `weights` are asked for and were not kept.
+        A relative `root` is one from the study's folder. Every `checkpoint` seconds a stack saves its state, to go on
+        from there after a kill (0: never).
         `workers` processes share the stacks (on a CPU: one a core, since each uses one thread).
         """
-        data = {"name": data} if isinstance(data, str) else dict(data or {})
-        if "name" not in data or isinstance(runs, dict):
+        if isinstance(runs, dict) or not all(map(named, data if isinstance(data, list) else [data])):
             raise UserError("Study.train takes data={'name': 'surrogate', ...} and a list of runs: [{'seed': 0}, ...]")
-        root = located(root)
-        splits.get(split)
+        runs, root = list(runs), located(root)
+        worlds = [{"name": d} if isinstance(d, str) else dict(d) for d in alike(data, len(runs))]
+        parts = alike(split, len(runs))
+        for part in dict.fromkeys(parts):
+            splits.get(part)
         check_device(device)
-        asked = self.specs(method, data, split, runs, root)
+        asked = self.specs(method, worlds, parts, runs, root)
         order = [run_id(spec) for spec in asked]
-        specs = dict(zip(order, asked, strict=True))
+        todo = {id: (spec, world) for id, spec, world in zip(order, asked, worlds, strict=True)}
         self.ledger.check_writable()
-        if weights and methods.get(method).gradient:  # what an earlier call trained without keeping them
-            bare = [id for id in specs if self.ledger.state(id) == "complete" and not self.ledger.has_weights(id)]
+        if weights:  # what an earlier call trained without keeping them
+            bare = [id for id in todo if self.ledger.state(id) == "complete" and not self.ledger.has_weights(id)]
             self.ledger.delete(bare)
+        options = dict(device=device, at_once=at_once, weights=weights, retry=retry, checkpoint=checkpoint)
         while True:
-            open_ids = [id for id in specs if not self._ended(id, retry)]
+            open_ids = [id for id in todo if not self._ended(id, retry)]
             if not open_ids:
                 return self._warned(self.rows(order))
             if workers > 1 and len(open_ids) > 1:
-                self._share(workers, method, data, split, root, [specs[i]["settings"] for i in open_ids],
-                            dict(device=device, at_once=at_once, weights=weights, retry=retry))  # fmt: skip
+                self._share(workers, method, [todo[i] for i in open_ids], root, options)
                 retry, workers = False, 1  # what a worker left is done here
                 continue
-            claims = [c for c in self.ledger.claim_many([specs[i] for i in open_ids], retry=retry) if c]
+            locks = [lock for lock in self.ledger.lock_many([todo[i][0] for i in open_ids], retry=retry) if lock]
             retry = False  # once is enough
-            if not claims:
+            if not locks:
                 time.sleep(WAIT)  # somebody living has them all
                 continue
-            with Heartbeat(claims):
-                self._train(method, data, split, root, claims, device, at_once, weights)
+            with Heartbeat(locks):
+                self._train(method, [todo[lock.id][1] for lock in locks], root, locks, device, at_once, weights,
+                            checkpoint)  # fmt: skip
 
     def _ended(self, id, retry):
         ending = self.ledger.ending(id)
         return ending is not None and not (retry and ending[0] == "failed")
 
-    def _train(self, method, data, split, root, claims, device, at_once, weights):
-        from aqa_lib.training import train  # torch is slow to import: not for those who only read
+    def _train(self, method, worlds, root, locks, device, at_once, weights, checkpoint):
+        from aqa_lib.training import Checkpoints, train  # torch is slow to import: not for those who only read
 
-        device = device or default_device()
-        options = {k: v for k, v in data.items() if k != "name"}
-        dataset = loaded(data["name"], root, **options)
+        device, sets, parts = device or default_device(), [], {}
+        for world, lock in zip(worlds, locks, strict=True):
+            dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
+            sets.append(dataset)
+            if (key := (id(dataset), lock.spec["split"])) not in parts:
+                parts[key] = splits.get(lock.spec["split"])(dataset)
         record = describe(device)
 
-        def keep(place, result):
+        def keep(number, result):
+            lock = locks[number]
             if result.complete:
-                claims[place].complete(result.metrics, result.curve, result.predictions, result.weights, record)
+                kept = result.weights, record, result.about
+                lock.complete(result.metrics, result.curve, result.predictions, *kept)
             else:
-                claims[place].fail(result.reason)
+                lock.fail(result.reason)
 
-        runs = [c.spec["settings"] for c in claims]
-        train(method, dataset, splits.get(split)(dataset), runs, device=device, at_once=at_once, weights=weights,
-              on_result=keep)  # fmt: skip
+        saved = None
+        if checkpoint:
+            code = [sources(lock.code) for lock in locks]  # each its own: data sets may have different readers
+            saved = Checkpoints(self.ledger.folder / ".checkpoints", [lock.id for lock in locks], code, checkpoint)
+        split = [parts[id(d), lock.spec["split"]] for d, lock in zip(sets, locks, strict=True)]
+        train(method, sets, split, [lock.spec["settings"] for lock in locks], device=device, at_once=at_once,
+              weights=weights, on_result=keep, checkpoints=saved)  # fmt: skip
 
-    def _share(self, workers, method, data, split, root, runs, options):
-        """Other processes train shares of `runs` that differ little in length; what one leaves is done here."""
-        shares = [runs[i::workers] for i in range(workers) if runs[i::workers]]
+    def _share(self, workers, method, todo, root, options):
+        """Other processes train shares of the runs that differ little in length; what one leaves is done here."""
+        shares = [todo[i::workers] for i in range(workers) if todo[i::workers]]
         spawn = get_context("spawn")
         with ProcessPoolExecutor(len(shares), mp_context=spawn, initializer=end_with_parent) as pool:
-            futures = [pool.submit(work, self.name, method, data, split, s, root, options) for s in shares]
+            futures = [pool.submit(work, self.name, method, share, root, options) for share in shares]
         for error in filter(None, (future.exception() for future in futures)):
             if isinstance(error, UserError):
                 raise error
             why = f"{type(error).__name__}: {error}"
             warnings.warn(f"a worker ended early ({why}); its runs are trained here", stacklevel=3)
 
+    def predict(self, runs, data):
+        """What trained runs say of every item of a data set, also of those without a score, in the judge's unit.
+
+        `runs`: ids (their first digits suffice) of complete runs that were kept with weights, one or a list, or a table
+        of `train`;
+        `data`: an AssessmentSet, or {"name": ..., options}. A row an item: id, score (the mean of the runs), spread
+        (their standard deviation), and each run's own score under its id; where all runs state a variance, `variance`
+        is that of the mixture of their distributions: the mean of theirs plus the variance of their scores.
+        """
+        from aqa_lib.training import restore
+
+        named = [runs] if isinstance(runs, str) else runs
+        ids = list(runs["id"]) if hasattr(runs, "columns") else [self.ledger.find(id) for id in named]
+        ids = list(dict.fromkeys(ids))  # a run that is named twice counts once
+        if not ids:
+            raise UserError("nothing to predict with: name at least one run (`aqa runs` lists them)")
+        if not hasattr(data, "scores"):
+            world = {"name": data} if isinstance(data, str) else dict(data)
+            data = loaded(world.pop("name"), world.pop("root", None), **world)
+        out = [restore(self.read(id)).predict(data) for id in ids]
+        if strange := [id for id, o in zip(ids, out, strict=True) if "score" not in o]:
+            raise UserError(f"run {strange[0]} predicts no score, only {', '.join(out[ids.index(strange[0])])}")
+        each = np.stack([o["score"] for o in out])  # [K,N]
+        table = pd.DataFrame({"id": data.ids, "score": each.mean(0)})
+        table["spread"] = each.std(0, ddof=1) if len(ids) > 1 else np.nan
+        if all("variance" in o for o in out):
+            table["variance"] = np.mean([o["variance"] for o in out], 0) + each.var(0)
+        return table.assign(**{f"run {id}": row for id, row in zip(ids, each, strict=True)})
+
     @staticmethod
     def _warned(table):
         """The table, with a warning where some of its runs were made by other sources than those at hand."""
-        old = [code for code in table["code"].dropna() if sources(code) != sources(code_version())]
+        kept = table.dropna(subset="code")
+        made = [{"method": m, "data": d} for m, d in zip(kept["method"], kept["data"], strict=True)]
+        now = [code_version(spec) for spec in made]  # each by its own method, trainer and reader
+        old = [code for code, own in zip(kept["code"], now, strict=True) if sources(code) != sources(own)]
         if old:
             warnings.warn(
                 f"{len(old)} of these {len(table)} runs were trained by other sources of aqa_lib (column code): delete "
@@ -155,7 +211,7 @@ class Study:
         taken = set(COLUMNS)
         for _, _, found in looks:
             taken |= flat((found.get("spec") or {}).get("settings") or {}).keys()
-        return pd.DataFrame([row(*look, taken) for look in looks])
+        return pd.DataFrame([row(*look, taken) for look in looks], columns=None if looks else COLUMNS)
 
     def read(self, id):
         """A complete run's record: metrics, curve, predictions."""
@@ -189,9 +245,28 @@ def loaded(name, root=None, **options):
     return LOADED[key]
 
 
-def work(name, method, data, split, runs, root, options):
-    """One worker process: the same study, its share of the runs."""
-    Study(name).train(method, data, split, runs, root=root, **options)
+def work(name, method, todo, root, options):
+    """One worker process: the same study, its share of the runs, [(spec, data)]."""
+    worlds, parts = [world for _, world in todo], [spec["split"] for spec, _ in todo]
+    Study(name).train(method, worlds, parts, [spec["settings"] for spec, _ in todo], root=root, **options)
+
+
+def alike(value, n):
+    """A list with one a run, of one for all or of such a list."""
+    if not isinstance(value, list):
+        return [value] * n
+    if len(value) != n:
+        raise UserError(f"Study.train: {len(value)} data sets or splits for {n} runs; give one, or one a run")
+    return value
+
+
+def named(data):
+    """Whether a data set is given by its name, alone or with options."""
+    return isinstance(data, str) or (isinstance(data, dict) and "name" in data)
+
+
+def canonical_text(world):
+    return json.dumps(canonical(world), sort_keys=True)
 
 
 def check_device(device):

@@ -1,6 +1,7 @@
-"""The table of a comparison (blocks.py), beside what was published, and what it says in words.
+"""The table of a comparison (comparison.py), beside what was published, and what it says in words.
 
-    result = summary(found, "AA", figures_published("ablation", "mtl_aqa"))
+    found = averaged(compare_variants(...))
+    result = summary(found, "AA", figures_published("ablation", "mtl_aqa"))     # published/tables.py
     told(result, "AA+MSFR", "AA")
 
 The first block is the one that published numbers stand beside: the protocol of the papers.
@@ -9,33 +10,17 @@ The first block is the one that published numbers stand beside: the protocol of 
 import numpy as np
 import pandas as pd
 
-from aqa_lib import published
-from aqa_lib.errors import choose
-from aqa_lib.study.blocks import KEYS, NO_VIDEO
+from aqa_lib.published.tables import PRACTICE, plain
+from aqa_lib.study.comparison import RUN
 from aqa_lib.study.tables import compare, number
 
-NAMES = {"mtl_aqa": "MTL-AQA", "rhythmic_gymnastics": "Rhythmic Gymnastics", "jigsaws": "JIGSAWS"}
-TABLES = {  # question -> data set -> table of the paper
-    "methods": {"mtl_aqa": "I", "rhythmic_gymnastics": "II", "jigsaws": "III"},
-    "ablation": {"mtl_aqa": "IV", "rhythmic_gymnastics": "V"},
-    "masking": {"mtl_aqa": "VI"},
-    "modalities": {"mtl_aqa": "VII"},
-    "alignment": {"mtl_aqa": "VIII"},
-    "mechanisms": {"mtl_aqa": "IX"},
-}
-PRACTICE = {  # which evaluation published tables report
-    "mtl_aqa": "on MTL-AQA most report the evaluation that is best on the test videos; S4AQA's paper does not say",
-    "rhythmic_gymnastics": "ACTION-NET prints every evaluation and states no rule; S4AQA's paper does not say",
-    "jigsaws": "on JIGSAWS USDL reports the mean of the last ten evaluations, DAE that of the ten consecutive ones "
-    "that are best on the test trials; S4AQA's paper does not say",
-}
-COUNTS = ("parts", "undefined", "failed")
+NOT_PARTS = ("data", "block", *RUN, "value", "parts", "undefined", "failed")  # columns of `averaged` beside the parts
 
 
 def differences(found, pairs):
     """Rows of differences: pairs {name: (variant, other)}, the numbers of the one less those of the other."""
     index = ["block", "fraction", "draw", "seed"]
-    values = [c for c in found if c not in (*index, "variant", *COUNTS)]
+    values = ["value", *(c for c in found if c not in NOT_PARTS)]
     tables = []
     for name, (one, other) in pairs.items():
         a, b = (found[found["variant"] == v].set_index(index) for v in (one, other))
@@ -44,37 +29,20 @@ def differences(found, pairs):
     return pd.concat(tables, ignore_index=True)
 
 
-def figures_published(question, data):
-    """{(variant, fraction): {part or "": number}} of the paper's table on this question and data set, or {}."""
-    table = TABLES[choose("question", question, TABLES)].get(data)
-    if table is None:
-        return {}
-    found = {}
-    for row in published.s4aqa(table, NAMES[data]).itertuples():
-        part = "" if row.action in ("all", "Avg") else plain(row.action)
-        found.setdefault((row.method, row.label_fraction), {})[part] = row.spearman
-    return found
-
-
-def plain(word):
-    """Needle_Passing as the paper's Needle Passing, in small letters."""
-    return str(word).replace("_", " ").lower()
-
-
 def summary(found, baseline, beside=None, rule="last", also=None):
     """A row a (block, fraction, variant): n, mean, sd, interval, the difference from `baseline` with its interval
     and Holm-corrected p, `published` in the first block where there is such a number, and the mean of each part.
 
-    beside: what `figures_published` gives. also: a second variant, usually S4AQA, from which every other's difference
+    beside: what `figures_published` gives. also: a second variant, from which every other's difference
     stands in columns of its own. Differences are paired draw by draw; p is corrected within each block and
     fraction.
     """
-    groups = [c for c in found if c not in ("block", *KEYS, "spearman", *COUNTS)]
+    groups = [c for c in found if c not in NOT_PARTS]
     first, beside, tables = found["block"].iloc[0], beside or {}, []
     for (block, fraction), rows in found.groupby(["block", "fraction"], sort=False):
-        table = compare(rows, "variant", baseline)
+        table = compare(rows, "variant", baseline, "value")
         if also is not None and also != baseline:
-            second = compare(rows, "variant", also)
+            second = compare(rows, "variant", also, "value")
             for column, name in (("difference", "less"), ("difference low", "low, less"),
                                  ("difference high", "high, less"), ("p (Holm)", "p (Holm), less")):  # fmt: skip
                 table[f"{name} {also}"] = second[column]
@@ -129,10 +97,11 @@ def verdict(row, level=0.05):
     return ("leads" if low > 0 else "trails"), f"{numbers}, but p = {number(row['p (Holm)'])} after Holm"
 
 
-def standing(table, baseline, level=0.05):
+def standing(table, baseline, blind=(), level=0.05):
     """A sentence for each block and fraction: who is best, where the baseline stands, who differs from it.
 
-    Who differs is said by Holm's p below `level`. Variants without a number are not in the order.
+    blind: the variants that see no video (variants.guessed), of which the best is named. Who differs is said by
+    Holm's p below `level`. Variants without a number are not in the order.
     """
     sentences = []
     for (block, fraction), rows in table.dropna(subset="mean").groupby(["block", "fraction"], sort=False):
@@ -147,10 +116,11 @@ def standing(table, baseline, level=0.05):
         text += f", {baseline} has place {order.index.get_loc(baseline) + 1} of {len(order)} with "
         text += f"{number(order['mean'][baseline])}; "
         text += f"better than it: {', '.join(above) or 'none'}; worse: {', '.join(below) or 'none'} (p < {level:g})"
-        guesses = order[[str(v).startswith(NO_VIDEO) for v in order.index]]
+        guesses = order[order.index.isin(blind)]
         if len(guesses):
             side = "above" if guesses["mean"].iloc[0] > order["mean"][baseline] else "below"
-            text += f"; the best guess without video ({guesses.index[0].removeprefix(NO_VIDEO)}) lies {side} it with "
+            name = str(guesses.index[0]).split(": ")[-1]  # "no video: group mean"
+            text += f"; the best guess without video ({name}) lies {side} it with "
             text += number(guesses["mean"].iloc[0])
         tests, draws = rows["p (Holm)"].notna().sum(), int(rows["n"].max())
         if tests * 2.0 ** (1 - draws) >= level:  # the least p of a signed-rank test, times the number of tests

@@ -1,0 +1,141 @@
+"""A comparison: several variants over blocks and parts of a data set, on the same label draws and seeds.
+
+    blocks = {"official": {"split": "official"}, "leak-free": {"split": "leak_free"}}
+    variants = by_name(["s4aqa", "ridge"], {"steps": 250})
+    runs = compare_variants(Study("explore"), {"name": "surrogate"}, variants, blocks, fractions=[0.1], draws=10)
+    found = averaged(runs)
+
+Variants are those of variants.py, blocks those of parts.py. `compare_variants` gives a long table, a row a run, part
+and measure; `averaged` one number a run: folds arithmetically, other parts by the rule of the measure (tasks.average),
+as published. The table of a comparison and its words are in summary.py.
+"""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+
+from aqa_lib import methods, tasks
+from aqa_lib.errors import choose
+from aqa_lib.evaluation.selection import RULES
+from aqa_lib.study.parts import parts_of
+from aqa_lib.study.variants import by_name, check_labels, check_methods, chosen, invited, without_epochs
+
+COLUMNS = ["data", "block", "part", "split", "variant", "fraction", "draw", "seed", "measure", "value", "failed"]
+RUN = ["variant", "fraction", "draw", "seed"]
+
+
+def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root=None, rule="last", measures=(),
+                     **train):  # fmt: skip
+    """The long table: data, block, part, split, variant, fraction, draw, seed, measure, value, failed.
+
+    draws: how many label draws, each with the seed of its number, or a list of pairs (draw, seed). rule: which
+    evaluation of a run counts (evaluation.selection). measures: what to look at besides the measure that tables of this
+    data set compare. A variant's setting `epochs` gives its steps as passes over the unlabelled videos of each part.
+    Every part is looked at before anything is trained; all runs of a method are asked for at once, so that folds, tasks
+    and worlds train in one stack. A value is NaN where it is undefined, or its run `failed`.
+    """
+    choose("rule", rule, RULES)
+    parts = parts_of(data, blocks, root)
+    check_methods(variants, parts)
+    check_labels(variants, parts, fractions)
+    measures = list(dict.fromkeys([compared(variants, parts), *measures]))
+    pairs = [(d, d) for d in range(draws)] if isinstance(draws, int) else [tuple(pair) for pair in draws]
+    cells = [(p, *cell) for p in parts for cell in product(variants, p.fractions or fractions, pairs)]
+    asked, found = {}, [None] * len(cells)
+    for place, (_, title, _, _) in enumerate(cells):
+        asked.setdefault(variants[title][0], []).append(place)
+    for name, places in asked.items():
+        runs = [
+            run_of(methods.get(name), variants[title][1], *rest, p) for p, title, *rest in (cells[i] for i in places)
+        ]
+        on = [cells[i][0] for i in places]
+        table = study.train(name, [p.world for p in on], [p.split for p in on], runs, root=root, **train)
+        for place, (_, row) in zip(places, table.iterrows(), strict=True):
+            found[place] = reported(study, row, rule, measures)
+    rows = []
+    for (p, title, fraction, pair), values in zip(cells, found, strict=True):
+        of = p.world["name"], p.block, p.name, p.split, title, fraction, *pair
+        rows += [(*of, measure, *value) for measure, value in zip(measures, values, strict=True)]
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def compared(variants, parts):
+    """The measure that the table compares: that of the data set, else that of what the first variant learns from."""
+    return parts[0].data.measure or tasks.get(methods.get(next(iter(variants.values()))[0]).task).measure
+
+
+def reported(study, row, rule, measures):
+    """[(value, whether the run failed)] of a run by a rule; one evaluation alone, as in closed form, is the last."""
+    if row["state"] != "complete":
+        return [(np.nan, True)] * len(measures)
+    if rule == "last":
+        return [
+            (row[choose(f"measure of method {row['method']}:", measure, list(row.index))], False)
+            for measure in measures
+        ]
+    curve = study.read(row["id"]).curve
+    pick = RULES["last" if len(curve) == 1 else rule]
+    return [(pick(curve, measure).value, False) for measure in measures]
+
+
+def run_of(method, settings, fraction, pair, part):
+    """A run's settings; `epochs`, passes over the unlabelled videos in its batches, are steps."""
+    run = chosen(method, {**settings, "fraction": fraction, "draw": pair[0], "seed": pair[1]})
+    if "epochs" not in run:
+        return run
+    full = method.resolve(without_epochs(run))
+    labels = tasks.get(method.task).labels(part.data, part.items, full)
+    passes = -(-max(1, len(labels.unlabelled)) // full["batch"])
+    return without_epochs(run) | {"steps": run["epochs"] * passes}
+
+
+def averaged(runs, measure=None):
+    """A row a (data, block, run): `value` over its parts, each part's own where there are several, and their numbers.
+
+    Folds are averaged arithmetically, then parts by the measure's own rule. Column `undefined` counts values that are
+    not defined; where one is in all folds of a part, the row has no number. Nor has it one where a run `failed`.
+    measure: by default the one that the table compares.
+    """
+    measure = runs["measure"].iloc[0] if measure is None else choose("measure", measure, list(runs["measure"].unique()))
+    runs = runs[runs["measure"] == measure]
+    tables = [
+        _averaged(rows, measure).assign(data=data, block=block)
+        for (data, block), rows in runs.groupby(["data", "block"], sort=False)
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    return found[["data", "block", *found.columns.drop(["data", "block"])]]
+
+
+def _averaged(rows, measure):
+    names = list(dict.fromkeys(rows["part"]))
+    over_folds = rows.groupby([*RUN, "part"], sort=False)["value"].mean().unstack("part")[names]  # NaN: left out
+    counts = rows.groupby(RUN, sort=False)["failed"].agg(parts="size", failed="sum")
+    counts["undefined"] = rows["value"].isna().groupby([rows[k] for k in RUN], sort=False).sum() - counts["failed"]
+    over_folds = over_folds.loc[counts.index]
+    value = over_folds[names[0]] if len(names) == 1 else over_folds.apply(tasks.average(measure), axis=1)
+    table = counts.assign(value=value.where(counts["failed"] == 0))
+    table = table.join(over_folds) if len(names) > 1 else table
+    order = ["value", *(names if len(names) > 1 else []), "parts", "undefined", "failed"]
+    return table[order].reset_index()
+
+
+# ---- before anything runs
+
+
+def check(given):
+    """A UserError where the parameters of a notebook with `blocks` cannot be; looks at every part of every block.
+
+    A notebook with `methods` leaves out what a data set does not allow; one that asks about a single `method` needs it.
+    """
+    shared = {k: v for k, v in given.items() if k in ("steps", "lr")} | (given.get("settings") or {})
+    choose("rule", given.get("rule", "last"), RULES)
+    names = [name for name in [*given.get("methods", []), given.get("method")] if name]
+    wanted = by_name(names, shared)
+    data = {**(given.get("options") or {}), "name": given["data"]}
+    parts = parts_of(data, given["blocks"], given.get("root") or None)
+    if wanted and "methods" not in given:
+        check_methods(wanted, parts)
+    else:
+        wanted, _ = invited(parts, names if given.get("methods") else [], shared)
+    check_labels(wanted, parts, given.get("fractions", [0.1]))

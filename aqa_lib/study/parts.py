@@ -1,0 +1,78 @@
+"""The blocks of a comparison and their parts: which data sets and splits stand for which published protocol.
+
+    blocks = {
+        "four folds": {"split": "fold:four/*", "parts": {"task": ["Suturing", "Knot_Tying"]}},
+        "leak-free": {"split": "leak_free", "fractions": [0.4]},
+    }
+
+A block is a protocol: a split, `options` of the data set, and `parts`, lists of options of which every combination is
+a data set of its own (tasks, routines, worlds of the surrogate). `split` is a name, several in a list, or one that ends
+in a star: "fold:four/*" are all folds of that protocol with something to test on, "division:*" all divisions.
+`fractions` are shares of labels for this block alone.
+"""
+
+from dataclasses import dataclass, field
+from itertools import product
+
+from aqa_lib.data import AssessmentSet, splits
+from aqa_lib.data.splits import Split
+from aqa_lib.errors import UserError, choose
+from aqa_lib.study.study import loaded
+
+KEYS = ("split", "options", "parts", "fractions")
+
+
+@dataclass(frozen=True)
+class Part:
+    """What a run of a comparison is trained and tested on."""
+
+    block: str
+    name: str  # what tells its data set from the others of the block, such as "Suturing"; "" where there is one
+    world: dict  # {"name": data set, its options}
+    split: str
+    fractions: tuple  # of this block alone; () where it has none of its own
+    data: AssessmentSet = field(repr=False)
+    items: Split = field(repr=False)
+
+    def __str__(self):
+        return ", ".join([f"block {self.block!r}", *filter(None, [self.name]), f"split {self.split}"])
+
+
+def parts_of(data, blocks, root=None):
+    """[Part] of all blocks, each data set read once; a UserError names the block that cannot be."""
+    if not isinstance(blocks, dict) or not blocks or not all(isinstance(block, dict) for block in blocks.values()):
+        raise UserError("blocks takes a mapping such as {official: {split: official}, leak-free: {split: leak_free}}")
+    found = []
+    for name, block in blocks.items():
+        try:
+            found += _parts(name, block, data, root)
+        except UserError as error:
+            raise UserError(f"block {name!r}: {error}, or leave the block out") from None
+    return found
+
+
+def _parts(name, block, data, root):
+    for key in block:
+        choose("key of a block:", key, KEYS)
+    values = dict(block.get("parts") or {})
+    for key, those in values.items():
+        if not (isinstance(those, list) and those):
+            raise UserError(f"a block's part {key!r} takes a list of values, but got {those!r}")
+    found = []
+    for chosen in product(*values.values()):
+        world = {**data, **(block.get("options") or {}), **dict(zip(values, chosen, strict=True))}
+        dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
+        title, fractions = ", ".join(map(str, chosen)), tuple(block.get("fractions") or ())
+        for split in named(block.get("split", "official"), dataset):
+            items = splits.get(split)(dataset)
+            found.append(Part(name, title, world, split, fractions, dataset, items))
+    return found
+
+
+def named(split, data):
+    """The names of splits that a block's `split` stands for on a data set."""
+    given = [split] if isinstance(split, str) else split
+    if not (isinstance(given, list) and given and all(isinstance(name, str) for name in given)):
+        raise UserError(f"a block's split takes a name or a list of names, but got {split!r}")
+    wanted = [splits.every(data, name[:-1].rstrip(":/")) if name.endswith("*") else [name] for name in given]
+    return list(dict.fromkeys(sum(wanted, [])))

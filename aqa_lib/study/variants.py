@@ -1,0 +1,170 @@
+"""What a comparison compares: variants {title: (method, settings)}, as the methods name them.
+
+    by_name(["s4aqa"], {"steps": 250})        # {"S4AQA": ("s4aqa", {"steps": 250}), "AA": ("s4aqa", {...})}
+    contestants({"name": "surrogate"}, {"official": {}}, [], {})      # (variants, {title: why it is left out})
+
+Methods that see no video stand in every comparison: a method that does not get past them has shown no use of its video.
+"""
+
+from aqa_lib import methods, tasks
+from aqa_lib.errors import UserError, choose
+from aqa_lib.methods.base import LOOP, SEED
+from aqa_lib.study.parts import parts_of
+
+OPTIMISER = ("lr", "optimiser", "momentum", "weight_decay")
+
+
+def by_name(names, shared):
+    """{title: (method, settings)}: the variants of each method with those of the `shared` settings that it knows.
+
+    A name is a method's, which stands for all its variants, or the title of one variant. A method that brings an
+    optimiser or a learning rate of its own keeps all that belongs to it. `shared[name]`, where there is one, holds
+    settings of that method or variant alone; `epochs` stands for steps (comparison.py).
+    """
+    known, variants = methods.names(), {}
+    titles = {} if set(names) <= set(known) else {t: n for n in known for t in methods.get(n).compared_as()}
+    for name in names:
+        choose("method", name, [*known, *titles])
+    check_shared([titles.get(name, name) for name in names], [*known, *titles], shared)
+    for name in names:
+        of = titles.get(name, name)
+        for title, switched in methods.get(of).compared_as().items():
+            if name in (of, title):
+                variants |= with_settings(title, of, switched, shared)
+    return variants
+
+
+def check_shared(names, titles, shared):
+    """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method.
+
+    Methods that are not compared are looked at only for a setting that the others and the training loop do not know:
+    what a notebook has imported is what its answer depends on.
+    """
+    known = {"epochs", *titles, *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
+    known = known.union(*(methods.get(name).settings() for name in names))
+    for key in shared:
+        if key not in known:
+            every = [methods.get(name) for name in methods.names()]
+            words = {key for method in every for key in (*method.settings(), *method.compared_as())}
+            choose("setting of a comparison", key, ["epochs", *methods.names(), *sorted(words)])
+
+
+def with_settings(title, name, switched, shared):
+    """{title: (method, settings)} of one variant; the title says where it is smaller than published."""
+    method, mine = methods.get(name), {**shared.get(name, {}), **shared.get(title, {})}
+    own = {key for key in OPTIMISER if key in method.SETTINGS}
+    keeps = OPTIMISER if own & {"lr", "optimiser"} else own
+    known = {*method.settings(), *(["epochs"] if method.gradient else [])}.difference(keeps)
+    title += "".join(f", {k} {v}" for k, v in mine.items() if k in method.small)
+    return {title: (name, {k: v for k, v in shared.items() if k in known} | mine | switched)}
+
+
+def contestants(data, blocks, names, shared, root=None):
+    """(variants, {title: why it is left out}): methods without video, the named methods, and what stands beside them.
+
+    No names: all methods. What the data set does not allow, in one of the parts of the blocks, is left out.
+    """
+    return invited(parts_of(data, blocks, root), names, shared)
+
+
+def invited(parts, names, shared):
+    """The same on parts that are at hand; a UserError where nothing is left to compare."""
+    names = names or [name for name in methods.every() if sees(name) and methods.get(name).compared]
+    variants, left_out = possible(by_name(list(dict.fromkeys([*blind(), *names])), shared), parts)
+    if not variants:
+        raise UserError(next(iter(left_out.values())))
+    beside = {}
+    for name in dict.fromkeys(name for name, _ in variants.values()):
+        for title, (other, switched) in methods.get(name).beside.items():
+            beside |= with_settings(title, other, switched, shared)
+    beside, neither = possible(beside, parts)
+    return variants | beside, left_out | neither
+
+
+def guesses(data, blocks, shared, root=None):
+    """The methods without video that a data set has what they need for, as variants."""
+    return possible(by_name(blind(), shared), parts_of(data, blocks, root))[0]
+
+
+def sees(name):
+    return methods.get(name).video
+
+
+def blind():
+    """The names of the methods that see no video and stand in comparisons."""
+    return [name for name in methods.guesses() if methods.get(name).compared]
+
+
+def guessed(variants):
+    """The titles of those variants that see no video."""
+    return [title for title, (name, _) in variants.items() if not sees(name)]
+
+
+def reference(variants, method):
+    """The variant that others are compared with: the first of `method` that is left, else the first of all."""
+    return next((title for title, (name, _) in variants.items() if name == method), next(iter(variants)))
+
+
+def possible(variants, parts):
+    """(variants that can be trained on every part, {title: why another cannot})."""
+    left, left_out = {}, {}
+    for title, variant in variants.items():
+        full = resolved(*variant)  # a wrong setting is an error, whatever the data
+        try:
+            check_method(methods.get(variant[0]), full, parts)
+            left[title] = variant
+        except UserError as error:
+            left_out[title] = str(error)
+    return left, left_out
+
+
+def check_methods(variants, parts):
+    """A UserError that names the first part on which one of the variants cannot be trained."""
+    for variant in variants.values():
+        check_method(methods.get(variant[0]), resolved(*variant), parts)
+
+
+def check_method(method, settings, parts):
+    for part in {id(part.data): part for part in reversed(parts)}.values():
+        try:
+            method.fits(settings, part.data)
+        except UserError as error:
+            raise UserError(f"{part}: {error}") from None
+
+
+def check_labels(variants, parts, fractions):
+    """A UserError that names the block and part that has too few labels for a share of them, or too many."""
+    seen = set()
+    for part in parts:
+        for name, settings in variants.values():
+            method = methods.get(name)
+            for fraction in part.fractions or fractions:
+                run = method.resolve(chosen(method, {**without_epochs(settings), "fraction": fraction}))
+                needs = method.gradient and method.unlabelled(run)
+                choice = tuple((k, run.get(k)) for k in (*tasks.get(method.task).choice, "validation") if k != "draw")
+                key = id(part.items), method.task, choice, needs
+                if key in seen:
+                    continue
+                seen.add(key)
+                try:
+                    labels = tasks.get(method.task).labels(part.data, part.items, run)
+                    if needs and not len(labels.unlabelled):
+                        raise UserError(
+                            f"method {name}: fraction = {fraction} leaves no unlabelled video to learn from"
+                        )
+                except UserError as error:
+                    raise UserError(f"{part}: {error}") from None
+
+
+def resolved(name, settings):
+    return methods.get(name).resolve(without_epochs(settings))
+
+
+def chosen(method, run):
+    """A run with what its task lets it choose of the labels: a method of actions knows neither fraction nor draw."""
+    return {k: v for k, v in run.items() if k not in ("fraction", "draw") or k in method.settings()}
+
+
+def without_epochs(settings):
+    """What the method itself knows of a variant's settings."""
+    return {k: v for k, v in settings.items() if k != "epochs"}
