@@ -1,6 +1,6 @@
 """Every method with gradients: microseconds of a step alone, in a stack, and as one would write it for one run.
 
-The peers are the ordinary modules of benchmarks/plain, a file a method, trained with tensors in memory, torch's Adam
+The last are the ordinary modules of benchmarks/plain, a file a method, trained with tensors in memory, torch's Adam
 and `loss.item()` a step; what their losses need beside features and scores (views, targets, numbers of items) is handed
 over by name.
 """
@@ -22,16 +22,16 @@ def table(args):
     from aqa_lib import data as data_sets
     from aqa_lib import methods
     from aqa_lib.data.splits import official
-    from aqa_lib.training.stack import Labels
+    from aqa_lib.tasks import SCORES
 
     data = data_sets.load("surrogate", size=SIZE)
     split, rows = official(data), []
-    for name in args.methods or [n for n in methods.names() if methods.get(n).gradient]:
+    for name in args.methods or [n for n in methods.names() if methods.get(n).gradient and plain(n).exists()]:
         method = methods.get(name)
         if not method.gradient:
             raise UserError(f"aqa bench methods: {name} has no steps to measure; it is fitted in closed form")
         runs = [method.resolve({"seed": k, "draw": k, "fraction": FRACTION, "steps": 10**6}) for k in range(STACK)]
-        labels = [Labels(data, split, s) for s in runs]
+        labels = [SCORES.labels(data, split, s) for s in runs]
         alone = steps_of(method, data, split, runs[:1], labels[:1], args.device)
         stack = steps_of(method, data, split, runs, labels, args.device)
         peer = steps_of_peer(name, method, data, split, runs[0], labels[0], args.device)
@@ -52,16 +52,20 @@ def table(args):
     return rows
 
 
+def plain(name):
+    """The file of a method as one would write it for one run; a method may do without."""
+    return root() / "benchmarks" / "plain" / f"{name}.py"
+
+
 def peer_of(name):
-    """The class Peer of benchmarks/plain/<name>.py."""
-    missing = root() / "benchmarks" / "plain" / f"{name}.py"
-    if not missing.exists():
-        raise UserError(f"aqa bench methods compares with {missing}, which is not there: leave {name} out")
+    """The class Peer of that file."""
+    if not plain(name).exists():
+        raise UserError(f"aqa bench methods compares with {plain(name)}, which is not there: leave {name} out")
     return importlib.import_module(f"benchmarks.plain.{name}").Peer
 
 
 def steps_of_peer(name, method, data, split, settings, labels, device):
-    """A generator that takes one step of the peer a turn: draw, loss, backward, Adam, `.item()`."""
+    """A generator that takes one step of the plain implementation a turn: draw, loss, backward, Adam, `.item()`."""
     import torch
 
     torch.manual_seed(0)
@@ -92,7 +96,7 @@ def steps_of_peer(name, method, data, split, settings, labels, device):
 
 
 def nothing(step):
-    """What a peer without state does before and after a step."""
+    """What a plain implementation without state does before and after a step."""
 
 
 def call(function, extra, *args):

@@ -3,11 +3,12 @@
     aqa bench grid        (a) data loaders, (b) tensors in memory, (c) the stack with K runs; whole grids
     aqa bench precision   rank correlation of fp32 against bf16 products over seeds, paired
     aqa bench methods     a step of every method: as one would write it, alone, and in a stack of 32
+    aqa bench folds       folds and tasks in one stack, against a call a fold and a call a run
 
 The variants take turns, round after round, and what counts is processor time on one thread: the median over
 rounds of the ratio within a round says what a busy machine's clock does not. On a GPU the clock is the wall's,
-after the device has finished. (a) and (b) are the ordinary modules of benchmarks/plain/oracle.py, and the methods'
-peers those of benchmarks/plain.
+after the device has finished. (a) and (b) are the ordinary modules of benchmarks/plain/oracle.py, and those of
+the other methods lie beside it.
 """
 
 import json
@@ -29,7 +30,7 @@ def run(args):
         raise UserError("aqa bench: --rounds takes at least 1 and --seeds at least 2")
     check_device(args.device)
     folder = writable(outputs("bench"))
-    report = {"grid": grid, "precision": precision, "methods": all_methods}[args.what](args)
+    report = {"grid": grid, "precision": precision, "methods": all_methods, "folds": folds}[args.what](args)
     text = "\n".join(report.lines)
     print(text)
     write(folder / f"{args.what}.json", json.dumps(report.numbers, indent=1))
@@ -45,7 +46,7 @@ def command(args):
         words += [] if args.sizes == list(SIZES) else ["--sizes", *args.sizes]
         words += [] if args.rounds == 7 else [f"--rounds {args.rounds}"]
         words += ["--no-end-to-end"] * args.no_end_to_end
-    elif args.what == "methods":
+    elif args.what in ("methods", "folds"):
         words += [] if not args.methods else ["--methods", *args.methods]
         words += [] if args.rounds == 7 else [f"--rounds {args.rounds}"]
     else:
@@ -100,6 +101,23 @@ def all_methods(args):
         markdown(pd.DataFrame(rows)),
     ]
     return SimpleNamespace(lines=lines, numbers={"methods": rows, "device": where(args.device)})
+
+
+def folds(args):
+    """The table of folds and tasks in one stack."""
+    import torch
+
+    from benchmarks.folds import DRAWS, STEPS, table
+
+    torch.set_num_threads(1)
+    rows = table(args)
+    lines = [
+        f"Three tasks of four folds with the shapes of JIGSAWS, {DRAWS} draws each, {STEPS} steps, "
+        f"{where(args.device)}; medians of {args.rounds} rounds. times: the processor time of one call for all.",
+        "",
+        markdown(pd.DataFrame(rows)),
+    ]
+    return SimpleNamespace(lines=lines, numbers={"folds": rows, "device": where(args.device)})
 
 
 def projection(rows):

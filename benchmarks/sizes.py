@@ -1,4 +1,4 @@
-"""The sizes that are measured, data of those sizes, the peers, and how a table is printed."""
+"""The sizes that are measured, data of those sizes, and how a table is printed."""
 
 from types import SimpleNamespace
 

@@ -17,13 +17,13 @@ def measure(size, args):
     from aqa_lib.data.splits import official
     from aqa_lib.methods import get
     from aqa_lib.models.functions import fast_bf16
-    from aqa_lib.training.stack import Labels
+    from aqa_lib.tasks import SCORES
 
     method, split = get("s4aqa"), official(data)
     runs = [
         method.resolve({"seed": i, "draw": i, "batch": z.B, "fraction": 0.2, "lambda1": 1.0 + i}) for i in range(64)
     ]
-    labels = [Labels(data, split, s) for s in runs]
+    labels = [SCORES.labels(data, split, s) for s in runs]
     x, own = data.features, labels[0]
     plain = (x[own.train], data.scores[own.train] * own.scale, x[own.unlabelled], x[split.test])
     options = dict(steps=10**9, batch=z.B, epoch=10**9)  # evaluations are left out, for all alike

@@ -45,13 +45,13 @@ def a_few_steps(K):
     """Three steps of a stack of K at paper size."""
     from aqa_lib.data.splits import official
     from aqa_lib.methods import get
-    from aqa_lib.training.stack import Labels
+    from aqa_lib.tasks import SCORES
 
     z, method = SIZES["paper"], get("s4aqa")
     data = noise(z)
     split = official(data)
     runs = [method.resolve({"seed": i, "batch": z.B, "fraction": 0.2}) for i in range(K)]
-    generator = steps_of(method, data, split, runs, [Labels(data, split, s) for s in runs], "cpu")
+    generator = steps_of(method, data, split, runs, [SCORES.labels(data, split, s) for s in runs], "cpu")
     advance(generator, 3, "cpu")
 
 
@@ -128,11 +128,11 @@ def one_by_hand(seed):
     z = SIZES["tiny"]
     from aqa_lib.data.splits import official
     from aqa_lib.methods import get
-    from aqa_lib.training.stack import Labels
+    from aqa_lib.tasks import SCORES
 
     data = noise(z)
     split = official(data)
-    labels = Labels(data, split, get("s4aqa").resolve({"fraction": 0.2}))
+    labels = SCORES.labels(data, split, get("s4aqa").resolve({"fraction": 0.2}))
     x = data.features
     loop = oracle.train_with_loader(
         x[labels.train], data.scores[labels.train] * labels.scale, x[labels.unlabelled], x[split.test],
@@ -142,7 +142,7 @@ def one_by_hand(seed):
 
 
 def whole_grid(folder):
-    """All runs of the grid through the study: resolved, claimed, stacked, written to a ledger."""
+    """All runs of the grid through the study: resolved, locked, stacked, written to a ledger."""
     os.environ["AQA_OUTPUTS"] = folder
     from aqa_lib.study.study import Study, grid
 

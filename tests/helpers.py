@@ -1,13 +1,17 @@
 """What tests of methods share: a small set of noise, a stack to step through, and gradients by part of the network."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import torch
 
 from aqa_lib import methods
+from aqa_lib.data import load
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.splits import official
-from aqa_lib.training.stack import Labels, Stack
+from aqa_lib.tasks import SCORES
+from aqa_lib.training.stack import Stack
 
 
 def noise_set(n=60, T=5, D=16, seed=0, views=()):
@@ -20,13 +24,44 @@ def noise_set(n=60, T=5, D=16, seed=0, views=()):
     return AssessmentSet(name="noise", features=x, scores=y, ids=np.arange(n).astype(str), table=table, views=extra)
 
 
-def make_stack(method, data, runs=({},), device="cpu", **kw):
-    """A Stack of `runs` of a method on the official split."""
-    method = methods.get(method)
+def of_scores():
+    """The names of all methods that learn from scores; those of other tasks have checks of their own (contract.py)."""
+    return [name for name in methods.names() if methods.get(name).task == "scores"]
+
+
+def world(**options):
+    """A small surrogate set; a column of durations lets every method learn from it."""
+    data = load("surrogate", **{"T": 4, "D": 16, **options})
+    duration = np.random.default_rng(0).uniform(2, 4, len(data)) + data.features.mean((1, 2))
+    return dataclasses.replace(data, table=data.table.assign(duration=duration))
+
+
+def make_stack(method, data, runs=({},), device="cpu", split=None, **kw):
+    """A Stack of `runs` of a method; `split`: one a run, or None: the official split for all."""
+    method = methods.get(method) if isinstance(method, str) else method
     runs = [method.resolve(r) for r in runs]
-    split = official(data)
+    split = split or [official(data)] * len(runs)
     torch.set_num_threads(1)
-    return Stack(method, data, split, runs, [Labels(data, split, s) for s in runs], device, **kw)
+    labels = [SCORES.labels(data, part, s) for part, s in zip(split, runs, strict=True)]
+    return Stack(method, data, split, runs, labels, device, **kw)
+
+
+def scores(stack, items):
+    """The predicted scores [K,n] of the same items by each run of a stack."""
+    return np.stack([out["score"] for out in stack.predict(np.asarray(items))])
+
+
+def fitted(method, x, y, settings=None):
+    """A closed-form method fitted to videos x [n,T,D] of scores y [n] (NaN: no label), as a function of videos."""
+    method, settings = methods.get(method), settings or {}
+
+    def among(x):
+        n = len(x)
+        unknown = np.full(n, np.nan)
+        return AssessmentSet("videos", x, unknown, np.arange(n).astype(str), pd.DataFrame(index=range(n))), np.arange(n)
+
+    arrays = method.fit(*among(x), y, settings)
+    return lambda x: method.apply(arrays, *among(x), settings)
 
 
 def losses_of(stack, step=0):
@@ -54,3 +89,12 @@ def gradients(stack, term="loss", step=0):
             sums[part] = sums.get(part, 0.0) + float(stack.model.flat_grad[:, start : start + n].abs().sum())
             start += n
     return sums
+
+
+def ours(tmp_path, name="ours", n=40, T=5, **fields):
+    """The path of a set of one's own, with nothing but features, scores and a split."""
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"split": ["train"] * (n - 10) + ["test"] * 10})
+    x, y = rng.normal(size=(n, T, 8)), rng.normal(size=n)
+    fields = {"features": x, "scores": y, "ids": np.arange(n), "table": table} | fields
+    return str(AssessmentSet(name=name, **fields).save(tmp_path / f"{name}.safetensors"))

@@ -37,8 +37,8 @@ def tables(n=50):
     return curve, predictions
 
 
-def finish(claim, spearman=0.5, **more):
-    return claim.complete({"spearman": spearman}, *tables(), **more)
+def finish(lock, spearman=0.5, **more):
+    return lock.complete({"spearman": spearman}, *tables(), **more)
 
 
 def forked(act, *arguments):
@@ -86,11 +86,11 @@ def check_ended(ledger, whole):
     id = run_id(worker.spec(0))
     if whole:
         assert ledger.state(id) == "complete" and worker.is_whole(ledger.read(id), SIZE)
-        assert ledger.claim(worker.spec(0)) is None
+        assert ledger.lock(worker.spec(0)) is None
         return
     assert ledger.state(id) in ("absent", "stale") and len(ledger.table()) == 0
-    claim = ledger.claim(worker.spec(0))
-    assert claim.complete(*worker.result(0, SIZE), weights={"w": [1.0]})
+    lock = ledger.lock(worker.spec(0))
+    assert lock.complete(*worker.result(0, SIZE), weights={"w": [1.0]})
     assert worker.is_whole(ledger.read(id), SIZE)
     names = ["curve.csv", "metrics.json", "predictions.csv", "run.json", "weights.safetensors"]
     assert sorted(os.listdir(ledger.path(id))) == names

@@ -1,7 +1,7 @@
 """A process at work on a ledger, for test_ledger_crash.py to race, interrupt, kill and starve of disk.
 
-python ledger_worker.py FOLDER LOG ORDER_SEED RUNS SIZE: waits for the file LOG/go, then claims the runs
-0 .. RUNS-1 one by one in an order of its own, notes each claim in LOG/<pid>.claimed and, when its result is
+python ledger_worker.py FOLDER LOG ORDER_SEED RUNS SIZE: waits for the file LOG/go, then locks the runs
+0 .. RUNS-1 one by one in an order of its own, notes each lock in LOG/<pid>.locked and, when its result is
 written, in LOG/<pid>.done. A result has SIZE predictions. At last it prints the UserError, if one ended it.
 """
 
@@ -50,11 +50,11 @@ def main(folder, log, order, runs, size):
     while not (Path(log) / "go").exists():
         time.sleep(0.002)
     for seed in seeds:
-        claim = ledger.claim(spec(seed))
-        if claim is not None:
-            note(f"{mine}.claimed", seed)
-            with Heartbeat([claim], every=0.01):
-                if claim.complete(*result(seed, size)):
+        lock = ledger.lock(spec(seed))
+        if lock is not None:
+            note(f"{mine}.locked", seed)
+            with Heartbeat([lock], every=0.01):
+                if lock.complete(*result(seed, size)):
                     note(f"{mine}.done", seed)
 
 

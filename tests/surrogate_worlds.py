@@ -6,9 +6,9 @@ from aqa_lib.data import load
 
 
 @functools.cache
-def world(**knobs):
-    return load("surrogate", **knobs)
+def world(**options):
+    return load("surrogate", **options)
 
 
-def large(**knobs):
-    return world(**{"n_train": 3000, "n_test": 1000, "D": 2, "competitions": 60} | knobs)
+def large(**options):
+    return world(**{"n_train": 3000, "n_test": 1000, "D": 2, "competitions": 60} | options)

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from aqa_lib import commands
+from aqa_lib import commands, data, methods
 from aqa_lib.batch.plan import read_plan
 from aqa_lib.errors import UserError
 
@@ -75,6 +75,37 @@ def test_the_check_of_rooms_sees_what_it_forbids(tmp_path):
         (package / name).write_text(text)
     assert {file for file, _ in wrong_imports(package)} == {*files}
     assert len(list(wrong_imports(package))) == len(files)
+
+
+ROOMS_WITHOUT_NAMES = ("study", "ledger", "batch", "report", "training")
+FIELD = "surrogate"  # of an answer, whether it was made from generated data: allowed as a key
+ORDINARY = {"best"}  # a word before it was a data set
+
+
+def named(text, names):
+    """(line, literal) wherever a Python text has a string that is one of the names, the key FIELD aside."""
+    tree = ast.parse(text)
+    keys = {id(k) for node in ast.walk(tree) if isinstance(node, ast.Dict) for k in node.keys}
+    keys |= {id(node.slice) for node in ast.walk(tree) if isinstance(node, ast.Subscript)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and node.value in names and not (node.value == FIELD and id(node) in keys):
+            yield node.lineno, node.value
+
+
+def test_rooms_that_serve_all_methods_and_data_sets_name_none(repository):
+    names = {
+        *methods.names(),
+        *data.names(),
+        *(t for n in methods.names() for t in methods.get(n).compared_as()),
+    } - ORDINARY
+    for room in ROOMS_WITHOUT_NAMES:
+        for path in (repository / "aqa_lib" / room).rglob("*.py"):
+            assert list(named(path.read_text(), names)) == [], path
+
+
+def test_the_check_of_names_sees_what_it_forbids():
+    text = 'x = {"surrogate": 1}["surrogate"]\nif name == "surrogate" or "svr" in {"ridge": 2}:\n    pass'
+    assert sorted(named(text, {"surrogate", "svr", "ridge"})) == [(2, "ridge"), (2, "surrogate"), (2, "svr")]
 
 
 def test_files_are_short_and_say_what_they_are(repository):

@@ -1,7 +1,7 @@
 """The methods as a researcher would write each for one run: ordinary modules, torch's own layers, autograd.
 
-The independent reference of the tests (in float64) and the peer of `aqa bench methods`. A file here is named after its
-method and defines `Peer(data, **settings)`, a module with
+The independent reference of the tests (in float64) and what `aqa bench methods` compares with. A file here is named
+after its method and defines `Peer(data, **settings)`, a module with
 
     draw(x_l, x_u)                  what chance decides in a step, by torch's own generator: a dict
     loss(x_l, y, x_u, **drawn)      the loss of a step, a scalar; x [B,T,D], y [B] scaled scores

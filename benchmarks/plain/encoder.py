@@ -1,4 +1,4 @@
-"""E and R as ordinary modules, which most peers use."""
+"""E and R as ordinary modules, which most plain implementations use."""
 
 import torch
 from torch import nn

@@ -1,7 +1,7 @@
 """S4AQA as a researcher would write it: ordinary modules, one run, torch's own layers, loss and optimiser.
 
-The independent reference of the tests (in float64) and the peer of `aqa bench grid`. It shares no code with
-the library; `OracleS4AQA.load` copies one run's weights into it, and `step` takes the items and masks to use.
+The independent reference of the tests (in float64) and what `aqa bench grid` compares with. It shares no code
+with the library; `OracleS4AQA.load` copies one run's weights into it, and `step` takes the items and masks to use.
 """
 
 import torch

@@ -124,7 +124,7 @@ def test_doctor_has_a_line_a_check_and_says_what_to_do(capsys, house, monkeypatc
         ("20_train.settings={lr: 1e-3, lambda1: -1}", "lambda1 = -1.0 is below 0"),
         ("36_loss_weights.lambda1=[1, -2]", "lambda1 = -2.0 is below 0"),
         ("31_ablation.steps=0", "steps = 0 is below 1"),
-        ("00_start.size=huge", "unknown size of the surrogate 'huge'"),
+        ("00_start.size=huge", "unknown size 'huge'"),
     ],
 )
 def test_values_are_checked_before_any_notebook_runs(capsys, tmp_path, monkeypatch, setting, sentence):

@@ -19,6 +19,7 @@ def check(capsys, *argv):
     return code, captured.out, captured.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PLACES)
 def test_every_set_at_hand_is_as_published(capsys, name):
     if not (SHARED / name).is_dir():
@@ -54,8 +55,9 @@ def refused(capsys, sentence, *argv):
 def test_bad_arguments(capsys, tmp_path):
     refused(capsys, "did you mean 'mtl_aqa'", "mtl_aq", tmp_path)
     refused(capsys, "did you mean 'annotations'", "mtl_aqa", tmp_path, "--set", "anotations=original")
-    refused(capsys, "--set takes KNOB=VALUE", "mtl_aqa", tmp_path, "--set", "annotations")
-    refused(capsys, "--set takes KNOB=VALUE", "mtl_aqa", tmp_path, "--set", "fold=[")
+    refused(capsys, "--set takes OPTION=VALUE", "mtl_aqa", tmp_path, "--set", "annotations")
+    refused(capsys, "fold: '[' is not a number, a word or a [list]", "mtl_aqa", tmp_path, "--set", "fold=[")
+    refused(capsys, "(choices: auto, dive_numbers, judges, original)", "mtl_aqa", tmp_path, "--set", "annotations=7")
     refused(capsys, "fold takes int", "mtl_aqa", tmp_path, "--set", "fold=x")
     refused(capsys, "unknown option '--sets'", "mtl_aqa", tmp_path, "--sets", "x=1")
     code = commands.main(["data"])

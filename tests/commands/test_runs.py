@@ -17,10 +17,10 @@ def study(tmp_path, monkeypatch):
     monkeypatch.setenv("AQA_OUTPUTS", str(tmp_path))
     ledger = Ledger(tmp_path / "explore")
     for seed in range(4):
-        finish(ledger.claim(spec(seed, alpha=1)), 0.5 + seed / 100)
-        finish(ledger.claim(spec(seed, "s4aqa", lambda1=0.5)), 0.7 + seed**2 / 100)
-    ledger.claim(spec(9, "s4aqa")).fail("the loss is NaN")
-    ledger.claim(spec(8))
+        finish(ledger.lock(spec(seed, alpha=1)), 0.5 + seed / 100)
+        finish(ledger.lock(spec(seed, "s4aqa", lambda1=0.5)), 0.7 + seed**2 / 100)
+    ledger.lock(spec(9, "s4aqa")).fail("the loss is NaN")
+    ledger.lock(spec(8))
     return ledger
 
 
@@ -76,7 +76,7 @@ def test_delete_asks_for_yes(study, capsys):
     aqa(capsys, "delete", "--state", "stale", "--yes")
     aqa(capsys, "delete", run_id(spec(1, alpha=1))[:10], "--yes")
     assert len(study.ids()) == 7 and run_id(spec(1, alpha=1)) not in study.ids()
-    held = study.claim(spec(7))
+    held = study.lock(spec(7))
     code, sentence = aqa(capsys, "delete", held.id, "--yes")
     assert code == 2 and "is running, nothing was deleted" in sentence
     aqa(capsys, "delete", "--where", "method=ridge", "--yes")
@@ -105,6 +105,6 @@ def test_no_runs_yet_and_several_studies(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("AQA_OUTPUTS", str(tmp_path / "new"))
     assert "there are no runs in" in aqa(capsys, "list")[1]
     for name in ("a", "b"):
-        Ledger(tmp_path / "new" / name).claim(spec()).fail("x")
+        Ledger(tmp_path / "new" / name).lock(spec()).fail("x")
     assert "say which with --study (choices: a, b)" in aqa(capsys, "list")[1]
     assert "is complete, nothing can be compared" in aqa(capsys, "compare", "--study", "b")[1]

@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ def small(**changes):
         groups=list("aabbc"),
         lengths=[3, 3, 2, 1, 3],
         truth={"skill": rng.random(5), "class": np.arange(5)},
-        meta={"surrogate": False, "knobs": {"rho": 0.1, "word": "x"}},
+        meta={"surrogate": False, "options": {"rho": 0.1, "word": "x"}},
     )
     return AssessmentSet(**(fields | changes))
 
@@ -48,6 +49,7 @@ def test_round_trip_through_one_file(tmp_path):
     for field in ("features", "scores", "ids", "judges", "difficulty", "groups", "lengths"):
         old, new = getattr(s, field), getattr(back, field)
         assert old.dtype == new.dtype
+        old, new = (x.rows if field == "features" else x for x in (old, new))
         np.testing.assert_array_equal(old, new)
     pd.testing.assert_frame_equal(back.table, s.table)
     assert back.name == s.name and back.meta == s.meta and set(back.truth) == set(s.truth)
@@ -137,11 +139,42 @@ def test_every_reader_resolves_to_json(name):
     assert set(full) == set(data.reader(name).OPTIONS)
     assert json.loads(json.dumps(full)) == full
     assert data.resolve(name, full) == full  # resolving twice changes nothing
+    assert all(s.help and "\n" not in s.help for s in data.reader(name).OPTIONS.values())
+
+
+def test_paths_and_folds_of_options_are_words():
+    found = data.resolve("jigsaws", {"folds": Path("a.json"), "segments": np.int64(4)})
+    assert (found["folds"], found["segments"]) == ("a.json", 4)
+    assert data.resolve("aqa7", {"features": Path("i3d.features")})["features"] == "i3d.features"
+    with pytest.raises(UserError, match="features takes str or null .default None., but got list"):
+        data.resolve("aqa7", {"features": ["a", "b"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("jigsaws", {"segments": 0}, "data set 'jigsaws': segments = 0 is below 1, its least value"),
+        (
+            "jigsaws",
+            {"nodes": "patent"},
+            "unknown nodes 'patent': did you mean 'patient'? (choices: all, mast",
+        ),
+        ("epic_skills", {"task": "Surgry"}, "did you mean 'Surgery'?"),
+        ("own", {"layout": "TX"}, "(choices: TD, DT, CTD, TCD)"),
+        ("thumos14", {"size": 1}, "data set 'thumos14': unknown option 'size': it takes no options"),
+    ],
+)
+def test_a_wrong_option_is_answered_with_its_choices(name, options, sentence):
+    with pytest.raises(UserError) as error:
+        data.resolve(name, options)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_reader_registers_by_being_a_file(tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
-        "OPTIONS = {'view': 'left', 'n': 3}\ndef load(root, **options): return root, options\n"
+        "from aqa_lib.settings import Setting\n"
+        "OPTIONS = {'view': Setting('left', 'which camera'), 'n': Setting(3, 'how many')}\n"
+        "def load(root, **options): return root, options\n"
     )
     (tmp_path / "_helper.py").write_text("x = 1\n")
     monkeypatch.setattr(data.readers, "__path__", [*data.readers.__path__, str(tmp_path)])

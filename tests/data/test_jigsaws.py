@@ -8,7 +8,7 @@ import pytest
 from jigsaws_release import SURGEONS, recording, release
 
 from aqa_lib import data
-from aqa_lib.data import AssessmentSet, folds, kinematics, splits
+from aqa_lib.data import AssessmentSet, kinematics, splits
 from aqa_lib.data.readers import jigsaws
 from aqa_lib.errors import UserError
 
@@ -135,21 +135,25 @@ def test_axial_rule_agrees_with_rotation_matrices():
 # folds
 
 
+def every(s, kind):
+    return [splits.get(name)(s) for name in splits.every(s, kind)]
+
+
 def four(trials):
     return {"Suturing": [list(trials[k::4]) for k in range(4)]}
 
 
 def test_leave_one_user_out(root):
     s = load(root)
-    assert folds.protocols(s) == ["louo"] and folds.folds(s, "louo") == list(SURGEONS)
+    assert splits.names(s) == ["leak_free", *(f"fold:louo/{name}" for name in SURGEONS)]
     seen = []
-    for split in folds.every(s, "louo"):
+    for split in every(s, "fold:louo"):
         assert not set(s.groups[split.train]) & set(s.groups[split.test])
         seen += list(split.test)
     assert sorted(seen) == list(np.flatnonzero(~np.isnan(s.scores)))
-    b = folds.split(s, "louo", "B")
-    assert b.name == "louo-B" and "Suturing_B009" not in s.ids[b.train]  # unlabelled, but of the surgeon held out
-    assert "Suturing_B009" in s.ids[folds.split(s, "louo", "C").train]
+    b = splits.get("fold:louo/B")(s)
+    assert b.name == "fold:louo/B" and "Suturing_B009" not in s.ids[b.train]  # unlabelled, but of the surgeon held out
+    assert "Suturing_B009" in s.ids[splits.get("fold:louo/C")(s).train]
     unseen = splits.leak_free(s)
     assert not set(s.groups[unseen.train]) & set(s.groups[unseen.test])
 
@@ -158,29 +162,17 @@ def test_four_folds(root, tmp_path):
     trials = [t for t in load(root).ids if not t.endswith("009")]
     (tmp_path / "folds.json").write_text(json.dumps(four(trials[:7])))
     s = load(root, folds=str(tmp_path / "folds.json"))
-    for k, split in enumerate(folds.every(s, "four"), 1):
-        assert split.name == f"four-{k}" and list(s.ids[split.test]) == trials[:7][k - 1 :: 4]
+    for k, split in enumerate(every(s, "fold:four"), 1):
+        assert split.name == f"fold:four/{k}" and list(s.ids[split.test]) == trials[:7][k - 1 :: 4]
         # the eighth scored trial is in no fold, the unlabelled one is trained on everywhere
         assert set(s.ids[split.train]) == set(trials[:7]) - set(s.ids[split.test]) | {"Suturing_B009"}
 
 
-def test_a_fold_as_the_official_split(root, tmp_path):
-    s = load(root, protocol="louo", fold="D")
-    official, split = splits.official(s), folds.split(s, "louo", "D")
-    np.testing.assert_array_equal(official.train, split.train)
-    np.testing.assert_array_equal(official.test, split.test)
-    trials = [t for t in s.ids if not t.endswith("009")]
-    (tmp_path / "folds.json").write_text(json.dumps(four(trials[:7])))
-    s = load(root, protocol="four", fold="2", folds=str(tmp_path / "folds.json"))
-    official, split = splits.official(s), folds.split(s, "four", "2")
-    assert list(s.ids[official.test]) == list(s.ids[split.test])
-    assert set(s.ids[official.train]) == set(s.ids[split.train])
-    with pytest.raises(UserError, match="unknown fold of louo 'Z'"):
-        load(root, fold="Z")
-    with pytest.raises(UserError, match="the four folds are not at hand"):
-        load(root, protocol="four", fold="1")
+def test_there_is_no_official_split(root):
     with pytest.raises(UserError, match="no official split"):
         splits.official(load(root))
+    with pytest.raises(UserError, match="fold:four"):  # without the list of folds
+        splits.every(load(root), "fold:four")
 
 
 def test_folds_of_the_literature(tmp_path):
@@ -202,18 +194,16 @@ def test_folds_of_the_literature(tmp_path):
     sizes = [value for what, value, _ in found if what.endswith("of the four folds")]
     assert sizes == [[9, 10, 10, 10], [7] * 4, [9] * 4]
     s = data.load("jigsaws", tmp_path, segments=2, folds=str(lists))
-    assert len(s) == 103 and [len(f.test) for f in folds.every(s, "four")] == [25, 26, 26, 26]
-    for fold in folds.every(s, "louo"):
+    assert len(s) == 103 and [len(f.test) for f in every(s, "fold:four")] == [25, 26, 26, 26]
+    for fold in every(s, "fold:louo"):
         assert not set(s.groups[fold.train]) & set(s.groups[fold.test])
-    assert any(set(s.groups[f.train]) & set(s.groups[f.test]) for f in folds.every(s, "four"))  # they leak
+    assert any(set(s.groups[f.train]) & set(s.groups[f.test]) for f in every(s, "fold:four"))  # they leak
 
 
 def test_the_check_names_scored_trials_that_are_left_out(tmp_path):
     found = {what: (value, expected) for what, value, expected in jigsaws.checks(release(tmp_path), task="Suturing")}
     left_out = "Suturing_C009: its kinematics are empty; Suturing_D009: its kinematics are missing"
     assert found["Suturing: trials left out"] == (left_out, "none")
-    with pytest.raises(UserError, match="unknown fold of louo 'Z'"):
-        jigsaws.checks(tmp_path, task="Suturing", fold="Z")
 
 
 # what is wrong and where

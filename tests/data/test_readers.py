@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from aqa_lib import data
-from aqa_lib.data import folds, splits
+from aqa_lib.data import splits
+from aqa_lib.data.actions import actions_of, layout
 from aqa_lib.data.files.store import Store
 from aqa_lib.errors import UserError
 
@@ -25,6 +26,7 @@ def place(name):
     return SHARED / name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_counts_are_the_published_ones(name):
     found = data.reader(name).checks(place(name))
@@ -136,7 +138,7 @@ def test_ui_prmd_pairs_and_subjects():
     assert len(every.pairs) == 10 * 10 * 10 and every.features.shape[2] == 66 * 5
     part = splits.leak_free(s)
     assert not set(s.groups[part.train]) & set(s.groups[part.test])
-    assert len(folds.every(s, "subject")) == 10
+    assert len(splits.every(s, "fold:subject")) == 10
     # column 2 c of a segment is the mean of coordinate c in it
     with gzip.open(SHARED / "ui_prmd" / "correct" / "m05_s02_e03_positions.txt.gz", "rt") as file:
         x = np.loadtxt(file, delimiter=",")
@@ -197,11 +199,11 @@ def test_epic_skills_gives_the_published_lists():
     assert s.features is None and np.isnan(s.scores).all() and len(s.pairs) == 181
     video = s.table["video"].to_numpy()
     for k in (1, 2, 3, 4):
-        for part, ours in zip(("train", "val"), folds.pairs(s, k), strict=True):
+        for part, ours in zip(("train", "val"), splits.pairs(s, f"division:{k}"), strict=True):
             path = SHARED / "epic_skills" / "Dough_Rolling" / "splits" / f"dough_rolling_{part}_{k}.csv"
             lines = path.read_text().split()[1:]
             assert Counter((video[a], video[b]) for a, b in ours) == Counter(tuple(x.split(",")[:2]) for x in lines)
-        train, test = folds.pairs(s, k)
+        train, test = splits.pairs(s, f"division:{k}")
         trained = set(train.ravel())
         assert all(not set(pair) <= trained for pair in test) and any(set(pair) & trained for pair in test)
 
@@ -217,7 +219,8 @@ def test_features_of_ranked_videos_come_from_a_store(tmp_path):
     x = {i: np.full((2 + n % 2, 3), n) for n, i in enumerate(plain.ids)}
     Store.write(tmp_path / "s", {"rgb": x})
     s = data.load("best", SHARED / "best", task="origami", features=str(tmp_path / "s"))
-    assert s.features.shape == (100, 3, 3) and list(s.lengths[:3]) == [2, 3, 2] and s.features[5, 0, 0] == 5
+    assert s.ragged and s.features.shape == (100, 3, 3) and list(s.lengths[:3]) == [2, 3, 2]
+    assert s.features[5][0, 0] == 5
     del x[plain.ids[7]]
     Store.write(tmp_path / "s", {"rgb": x})
     with pytest.raises(UserError, match=f"lacks 1 of 100 videos, the first being '{plain.ids[7]}'"):
@@ -237,13 +240,13 @@ def test_the_check_of_ranked_videos_reads_the_store_that_is_given(tmp_path, name
 
 def test_best_divides_videos():
     s = data.load("best", place("best"), task="tie_tie")
-    train, test = folds.pairs(s, 1)
+    train, test = splits.pairs(s, "division:1")
     held = (s.table["split_1"] == "test").to_numpy()
     assert held.sum() == 25 and held[test].all() and not held[train].any()
-    with pytest.raises(UserError, match="unknown division"):
-        folds.pairs(s, 2)
+    with pytest.raises(UserError, match="unknown split .*'division:2': did you mean 'division:1'"):
+        splits.pairs(s, "division:2")
     with pytest.raises(UserError, match="no ranked pairs"):
-        folds.pairs(data.load("finger_tapping", place("finger_tapping")), 1)
+        splits.pairs(data.load("finger_tapping", place("finger_tapping")), "division:1")
 
 
 def spoiled(name, part, root, path, change):
@@ -290,26 +293,32 @@ def test_spoiled_best(tmp_path, path, change, said):
 
 
 def test_thumos14_in_seconds():
-    truth = data.load("thumos14", place("thumos14"))
+    s = data.load("thumos14", place("thumos14"))
     raw = json.loads((SHARED / "thumos14" / "gt.json").read_text())["database"]
-    test = truth.of("test")
-    assert len(test) == 210 and len(test.actions) == 3311 and len(truth.labels) == 20 and test.labels == truth.labels
-    layout = test.layout()["database"]
+    test = actions_of(s, "test")
+    assert (s.table["subset"] == "test").sum() == 210 and len(test) == 3311 and np.isnan(s.scores).all()
+    assert s.actions["label"].nunique() == 20 and set(test["label"]) == set(s.actions["label"])
+    assert len(splits.official(s).test) == 210 and len(splits.official(s).train) == 200
+    found = layout(s, "test")["database"]
     video = "video_test_0000896"
     wanted = [[float(t) for t in a["segment"]] for a in raw[video]["annotations"]]
-    assert [a["segment"] for a in layout[video]["annotations"]] == wanted and layout[video]["subset"] == "test"
-    assert truth.layout("test") == test.layout()
+    assert [a["segment"] for a in found[video]["annotations"]] == wanted and found[video]["subset"] == "test"
+    assert len(found) == 210 and found.items() <= layout(s)["database"].items()
     with pytest.raises(UserError, match="did you mean 'test'"):
-        truth.of("tset")
+        actions_of(s, "tset")
 
 
 def test_activitynet_keeps_what_has_no_extent():
-    truth = data.load("activitynet12", place("activitynet12"))
-    assert len(truth) == 8907 and len(truth.meta["empty"]) == 9
-    val = truth.of("validation")
-    lengths = val.actions["end"] - val.actions["start"]
-    assert round(len(val.actions) / len(val), 1) == 1.5 and (lengths == 0).sum() == 3
-    assert val.videos["duration"].notna().all()
+    s = data.load("activitynet12", place("activitynet12"))
+    assert len(s) == 8907 and len(s.meta["empty"]) == 9
+    val = actions_of(s, "validation")
+    lengths = val["end"] - val["start"]
+    here = s.table["subset"] == "validation"
+    assert round(len(val) / here.sum(), 1) == 1.5 and (lengths == 0).sum() == 3
+    assert s.table["duration"][here].notna().all()
+    split = splits.official(s)  # the testing videos have no labels and are in neither part
+    assert len(split.train) == 4441 and len(split.test) == 2198
+    assert set(s.table["subset"][split.test]) == {"validation"}
 
 
 def ground_truth(**entry):
@@ -346,9 +355,9 @@ def test_videos_in_no_list_are_named(tmp_path):
         shutil.copyfile(place("thumos14") / name, tmp_path / name)
     videos = (tmp_path / "split_test.txt").read_text().split()
     (tmp_path / "split_test.txt").write_text("\n".join(videos[:-2]))
-    truth = data.load("thumos14", tmp_path)
-    assert len(truth) == 408 and sorted(truth.meta["unlisted"]) == sorted(videos[-2:])
-    assert not set(videos[-2:]) & set(truth.actions["video"])
+    s = data.load("thumos14", tmp_path)
+    assert len(s) == 408 and sorted(s.meta["unlisted"]) == sorted(videos[-2:])
+    assert not set(videos[-2:]) & set(s.actions["video"])
 
 
 def test_spoiled_thumos_lists(tmp_path):

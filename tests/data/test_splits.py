@@ -9,15 +9,16 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from helpers import of_scores
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest, ks_2samp
 
 from aqa_lib import methods
-from aqa_lib.data import AssessmentSet, folds, load
-from aqa_lib.data.splits import Split, get, label_draw, leak_free, official, stratified_order
+from aqa_lib.data import AssessmentSet, load, splits
+from aqa_lib.data.splits import Split, every, get, label_draw, leak_free, official, pairs, stratified_order
 from aqa_lib.errors import UserError
-from aqa_lib.training.stack import Labels
+from aqa_lib.tasks import SCORES
 
 
 def make(scores, groups=None, split=None, **columns):
@@ -158,8 +159,8 @@ def test_a_draw_is_the_same_for_every_method(how):
     """What two methods are handed: the same labels, and NaN for all others."""
     s = surrogate()
     handed = [
-        Labels(s, official(s), methods.get(name).resolve({"fraction": 0.2, "draw": 5, "how": how, "seed": seed}))
-        for seed, name in enumerate(methods.names())
+        SCORES.labels(s, official(s), methods.get(name).resolve({"fraction": 0.2, "draw": 5, "how": how, "seed": seed}))
+        for seed, name in enumerate(of_scores())
     ]
     drawn = label_draw(s, 0.2, 5, how)
     for labels in handed:
@@ -234,18 +235,35 @@ def test_too_few_labels_are_refused_with_a_way_out():
         label_draw(surrogate(), 0.5, 0, how="stratify")
 
 
-# ---- folds that come as columns
+# ---- folds and divisions, which come as columns
 
 
 def test_an_empty_cell_is_no_fold():
     """As a table from a file has it: NaN, None or "" for items that belong to no published fold."""
     s = make([1.0, 2, 3, np.nan, 5, 6], fold_four=["1", "2", None, np.nan, "", "1"])
-    assert folds.protocols(s) == ["four"] and folds.folds(s, "four") == ["1", "2"]
-    one, two = folds.every(s, "four")
+    assert every(s, "fold:four") == splits.names(s) == ["fold:four/1", "fold:four/2"]
+    one, two = (get(name)(s) for name in every(s, "fold:four"))
+    assert one.name == "fold:four/1" and two.name == "fold:four/2"
     assert one.test.tolist() == [0, 5] and one.train.tolist() == [1, 3]  # item 3 has no score: it may be looked at
     assert two.test.tolist() == [1] and two.train.tolist() == [0, 3, 5]
-    with pytest.raises(UserError, match="did you mean 'four'"):
-        folds.every(s, "fuor")
+
+
+def test_unknown_folds_get_the_nearest():
+    s = make([1.0, 2, 3, 4], fold_four=list("1122"), fold_louo=list("BCBC"), split_1=["train", "test"] * 2)
+    for ask, said in [
+        (lambda: every(s, "fold:fuor"), "unknown kind of splits of .*'fold:fuor': did you mean 'fold:four'"),
+        (lambda: get("fold:four/3")(s), "unknown split of data set 'made' 'fold:four/3': did you mean 'fold:four/"),
+        (lambda: get("fold:loou/B")(s), "did you mean 'fold:louo/B'"),
+        (lambda: get("fold:four")(s), "did you mean 'fold:four/"),
+        (lambda: get("division:2")(s), "did you mean 'division:1'"),
+        (lambda: get("folds:four/1"), "unknown split 'folds:four/1': .*fold:PROTOCOL/NAME"),
+        (lambda: get(3), "unknown split 3"),
+        (lambda: every(make([1.0, 2]), "fold:four"), "has no folds and no divisions"),
+        (lambda: pairs(s, "division:1"), "has no ranked pairs"),
+    ]:
+        with pytest.raises(UserError, match=said) as error:
+            ask()
+        assert "\n" not in str(error.value)
 
 
 @given(
@@ -253,16 +271,64 @@ def test_an_empty_cell_is_no_fold():
 )
 @settings(max_examples=60, deadline=None)
 def test_every_scored_item_of_a_fold_is_tested_once(cells):
-    names, known = zip(*cells, strict=True)
-    s = make(np.where(known, 1.0, np.nan), fold_k=list(names))
+    words, known = zip(*cells, strict=True)
+    s = make(np.where(known, 1.0, np.nan), fold_k=list(words))
     tested = []
-    for fold in folds.folds(s, "k"):
+    for name in splits.names(s):
+        fold = name.removeprefix("fold:k/")
         if not any(n == fold and k for n, k in cells) or not any(n != fold and (n or not k) for n, k in cells):
             with pytest.raises(UserError, match="leaves no"):
-                folds.split(s, "k", fold)
+                get(name)(s)
             continue
-        part = folds.split(s, "k", fold)
-        assert not set(part.train) & set(part.test) and all(names[i] == fold for i in part.test)
-        assert all(names[i] != fold for i in part.train)
+        part = get(name)(s)
+        assert not set(part.train) & set(part.test) and all(words[i] == fold for i in part.test)
+        assert all(words[i] != fold for i in part.train)
         tested += part.test.tolist()
     assert len(tested) == len(set(tested))
+
+
+def ranked(pairs, **columns):
+    """Six videos without a score, ranked in pairs."""
+    ids = list("abcdef")
+    return AssessmentSet("ranked", ids=ids, table=pd.DataFrame({"id": ids, **columns}), pairs=pairs)
+
+
+def test_ranked_videos_are_divided():
+    divided = ["train", "train", "test", "test", "train", ""]
+    s = ranked([[0, 1], [1, 2], [3, 2], [4, 0], [5, 0], [5, 3]], split_1=divided, split_b=list("uvwxyz"))
+    assert splits.names(s) == every(s, "division") == ["division:1"]  # split_b says something else
+    split = get("division:1")(s)
+    assert split.name == "division:1" and split.train.tolist() == [0, 1, 4] and split.test.tolist() == [2, 3]
+    train, test = pairs(s, split)
+    assert train.tolist() == [[0, 1], [4, 0]] and test.tolist() == [[1, 2], [3, 2], [5, 3]]
+
+
+def test_folds_of_ranked_videos():
+    """Videos without a score stay; a fold without a video of a pair is none of `every`."""
+    s = ranked([[0, 1], [1, 2], [2, 3]], fold_k=["x", "x", "y", "", "z", ""])
+    assert every(s, "fold:k") == ["fold:k/x", "fold:k/y"] and splits.names(s)[-1] == "fold:k/z"
+    split = get("fold:k/y")(s)
+    assert split.test.tolist() == [2] and split.train.tolist() == [0, 1, 4, 5]  # 3 is ranked, but in no fold
+    assert get("fold:k/z")(s).test.tolist() == [4]
+    with pytest.raises(UserError, match="leaves no training items"):
+        get("fold:k/x")(ranked([[0, 1]], fold_k=["x"] * 6))
+
+
+def test_test_videos_of_actions_stay():
+    actions = pd.DataFrame({"video": ["b", "e"], "label": "x", "start": 0.0, "end": 1.0})
+    table = pd.DataFrame({"split": ["train", "train", "", "test", "test"], "fold_k": list("12123")})
+    s = AssessmentSet("untrimmed", ids=list("abcde"), table=table, actions=actions, groups=list("aabbc"))
+    assert official(s).train.tolist() == [0, 1] and official(s).test.tolist() == [3, 4]
+    assert every(s, "fold:k") == ["fold:k/2", "fold:k/3"] and get("fold:k/1")(s).test.tolist() == [0, 2]
+    split = leak_free(s)  # b of group a and e of group c have an action: one of the two groups is held out
+    assert ({"a", "c"} & set(s.groups[split.test])) in ({"a"}, {"c"})
+    with pytest.raises(UserError, match="leaves no scored test items"):  # nothing to learn from at all
+        official(AssessmentSet("bare", ids=list("abcde"), table=table))
+
+
+def test_a_pair_may_reach_from_scored_items_to_others():
+    """With scores, test items without one are left out, and so are their pairs."""
+    s = make([1.0, 2, 3, np.nan], split=["train", "train", "test", "test"])
+    s = dataclasses.replace(s, pairs=[[0, 1], [2, 1], [3, 0]])
+    train, test = pairs(s, "official")
+    assert train.tolist() == [[0, 1]] and test.tolist() == [[2, 1]]

@@ -81,11 +81,25 @@ def test_stack_follows_the_order_asked_for_and_pads_with_zeros(store):
     assert store.stack(["v1", "v1"], "rgb", segments=3)[0].shape == (2, 3, 4)
 
 
-def test_joined_gives_lengths_only_where_they_differ(store):
-    path = store[0].path
+def test_a_set_from_a_store_is_ragged_only_where_lengths_differ(store):
+    store, written = store
     assert joined(None, ["v1"]) == {}
-    assert joined(path, ["v1", "v1"], "rgb")["lengths"] is None
-    assert list(joined(path, ["v1", "v3"], "rgb")["lengths"]) == [3, 1]
+    ids = ["v1", "v3"]
+    for asked, ragged in ((ids[:1], False), (ids, True)):
+        s = AssessmentSet("s", ids=asked, **joined(store.path, asked, "rgb"))
+        assert s.ragged == ragged and (s.lengths.tolist() == [3, 1] if ragged else s.lengths is None)
+        for video, x, seconds in zip(asked, s.features, s.seconds, strict=True):
+            np.testing.assert_array_equal(x, written["rgb"][video].astype(np.float32))
+            np.testing.assert_array_equal(seconds, store.seconds(video, "rgb"))
+    assert "seconds" not in joined(store.path, ["v1"], "flow")  # its stride is not known
+
+
+def test_a_view_of_other_lengths_is_refused(tmp_path):
+    rgb, flow = ({v: np.ones((n, 2)) for v, n in zip("ab", lengths, strict=True)} for lengths in ((2, 3), (3, 3)))
+    Store.write(tmp_path / "s", {"rgb": rgb, "flow": flow})
+    s = AssessmentSet("s", ids=list("ab"), **joined(tmp_path / "s", list("ab"), "rgb"))
+    with pytest.raises(UserError, match="its flow features must be .*the lengths of the features"):
+        s.view("flow")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What the surrogate claims of its dives: the chain of execution, the judges, the features."""
+"""What the surrogate says of its dives: the chain of execution, the judges, the features."""
 
 import tracemalloc
 
@@ -19,7 +19,7 @@ def test_sizes(size, shape):
     assert s.features.shape == shape and s.features.dtype == np.float32
     split = official(s)
     assert len(split.train) == surrogate.SIZES[size]["n_train"] and len(split.test) == shape[0] - len(split.train)
-    assert s.surrogate and s.meta["knobs"] == resolve("surrogate", {"size": size})
+    assert s.surrogate and s.meta["options"] == resolve("surrogate", {"size": size})
     assert s.truth["execution"].shape == shape[:2] and s.truth["nuisance"].shape[0] == len(s)
     assert all(len(v) == len(s) for k, v in s.truth.items() if k != "stage")
     assert {"id", "split", "event", "athlete", "class", "difficulty", "score", "labelable"} <= set(s.table)
@@ -48,6 +48,7 @@ def test_any_number_of_segments_in_stages(t, stages):
 # -- the execution chain
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho, skill", [(0.0, 0.0), (0.6, 0.3), (0.9, 0.0), (0.0, 0.5), (0.0, 1.0)])
 def test_stages_correlate_as_the_theory_says(rho, skill):
     s = large(rho=rho, skill=skill, ev_skill=0.0)

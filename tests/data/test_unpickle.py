@@ -52,6 +52,7 @@ keys = st.one_of(st.integers(), st.text(), st.tuples(st.integers(), st.text()))
 values = st.recursive(atoms, lambda v: st.lists(v) | st.tuples(v, v) | st.dictionaries(keys, v), max_leaves=12)
 
 
+@pytest.mark.slow
 @given(values, st.integers(0, pickle.HIGHEST_PROTOCOL))
 @settings(max_examples=150, deadline=None)
 def test_any_plain_value_comes_back(value, protocol):

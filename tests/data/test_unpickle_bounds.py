@@ -41,6 +41,7 @@ OPEN, CLOSE = b"h\x00h\x01h\x03h\x05\x87R(K\x01h\x04h\x02\x89]", b"atb"  # an ar
 LONG = b"\x8b" + struct.pack("<i", 10**6) + b"\x01" * 10**6  # an integer of eight million bits
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="limits and peaks are those of Linux")
 def test_bombs_neither_hang_nor_take_the_memory():
     """In a process with 1 GiB and 20 s, of which it needs very little."""
@@ -116,6 +117,14 @@ def test_no_honest_pickle_makes_more_than_it_holds(values, protocol):
             assert other.dtype.newbyteorder("=") == a.dtype.newbyteorder("=") and other.shape == a.shape
             np.testing.assert_array_equal(other, a)
     assert [type(x) for x in back[1]] == [type(x) for x in scalars] and back[4:] == whole[4:]
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_an_array_of_zeros_is_read_in_every_protocol(protocol):
+    """Of 100 and 125 numbers: protocols 0 to 2 write a zero byte as one character, and decode it first."""
+    for shape in ((4, 5, 5), (5, 5, 5)):
+        back = unpickle.loads(pickle.dumps([np.zeros(shape)], protocol))
+        assert back[0].shape == shape and not back[0].any()
 
 
 @pytest.mark.parametrize("depth, read", [(unpickle.MOST_NESTED, True), (unpickle.MOST_NESTED + 1, False)])

@@ -184,6 +184,7 @@ def test_ten_times_faster_than_a_plain_walk():
     assert walked > 10 * min(ours)
 
 
+@pytest.mark.slow
 def test_fifty_thousand_detections_in_two_seconds():
     given = [nested(*x) for x in zip(world(3000, 50_000, 20, 200), ("database", "results"), strict=True)]
     start = time.process_time()

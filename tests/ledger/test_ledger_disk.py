@@ -28,15 +28,15 @@ def test_a_disk_that_fails_at_any_call_leaves_no_run_and_one_sentence(ledger, mo
     def fail():
         raise OSError(code, os.strerror(code))
 
-    code_version()  # asks git once; its calls are none of the ledger's
+    code_version(worker.spec(0))  # asks git once; its calls are none of the ledger's
     refusals = 0
     for n in range(1, 100):
         ledger.folder.mkdir(exist_ok=True)
         with monkeypatch.context() as broken:
             count = at_call(n, fail, broken.setattr)
             try:
-                claim = ledger.claim(worker.spec(0))
-                claim.complete(*worker.result(0, SIZE), weights={"w": [1.0]})
+                lock = ledger.lock(worker.spec(0))
+                lock.complete(*worker.result(0, SIZE), weights={"w": [1.0]})
                 refused = None
             except UserError as error:
                 refused = str(error)
@@ -44,27 +44,27 @@ def test_a_disk_that_fails_at_any_call_leaves_no_run_and_one_sentence(ledger, mo
             refusals += 1
             assert str(ledger.folder) in refused and ("was not kept" in refused or "was not started" in refused)
             assert ("is full" in refused) == (code != errno.EIO) and "AQA_OUTPUTS" in refused
-            assert os.listdir(ledger.folder) == []  # neither a claim nor a temporary file
+            assert os.listdir(ledger.folder) == []  # neither a lock nor a temporary file
         check_ended(ledger, whole=not refused)
         shutil.rmtree(ledger.folder)
         if count[0] < n:
             break
-    assert refusals == 23  # the claim's 3 calls and 4 for each of 5 files; a folder's fsync may fail
+    assert refusals == 23  # the lock's 3 calls and 4 for each of 5 files; a folder's fsync may fail
 
 
 def test_a_disk_that_takes_a_few_bytes_at_a_time(ledger, monkeypatch):
     real = os.write
     with monkeypatch.context() as slow:
         slow.setattr(os, "write", lambda fd, data: real(fd, bytes(data[:7])))
-        assert ledger.claim(worker.spec(0)).complete(*worker.result(0, SIZE))
+        assert ledger.lock(worker.spec(0)).complete(*worker.result(0, SIZE))
     check_ended(ledger, whole=True)
 
 
 def test_failing_to_note_a_failure(ledger, monkeypatch):
-    claim = ledger.claim(worker.spec(0))
+    lock = ledger.lock(worker.spec(0))
     with monkeypatch.context() as broken, pytest.raises(UserError, match="is full"):
         broken.setattr(os, "fsync", lambda fd: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left")))
-        claim.fail("the loss is NaN")
+        lock.fail("the loss is NaN")
     check_ended(ledger, whole=False)
 
 
@@ -85,7 +85,7 @@ def test_a_file_larger_than_the_system_allows(ledger, tmp_path):
         and "\n" not in said[:-1]
     )
     assert ledger.ids() == [] and noted(log, "done") == []
-    assert len(noted(log, "claimed")) == 1
+    assert len(noted(log, "locked")) == 1
 
 
 def test_a_disk_that_is_really_full(tmp_path):
@@ -109,7 +109,7 @@ def test_a_disk_that_is_really_full(tmp_path):
     assert set(table["state"]) == {"complete"} and len(table) > 5
     assert sorted(table["seed"]) == sorted(noted(log, "done"))
     assert all(worker.is_whole(ledger.read(id), 500) for id in table["id"])
-    assert not list(ledger.folder.glob("**/*.tmp")) and not list(ledger.folder.glob("**/claim*"))
+    assert not list(ledger.folder.glob("**/*.tmp")) and not list(ledger.folder.glob("**/lock*"))
 
 
 def test_a_folder_without_permission(tmp_path):

@@ -1,6 +1,6 @@
-"""Claims under every order of events that chance can think of.
+"""Locks under every order of events that chance can think of.
 
-Several claimants take, give back and die on one folder, each in a thread that may go on only when a scheduler
+Several processes take, give back and die on one folder, each in a thread that may go on only when a scheduler
 lets it, and which asks before every call of the file system. So an order of events is a function of a seed,
 and one that needs three processes to be held up at just the wrong calls is met within a few hundred seeds.
 """
@@ -14,8 +14,8 @@ import threading
 
 import pytest
 
-from aqa_lib.ledger import locks as claims
-from aqa_lib.ledger.locks import Hold
+from aqa_lib.ledger import locks
+from aqa_lib.ledger.locks import Lock
 
 CALLS = ("open", "link", "unlink", "rename", "replace", "rmdir", "mkdir", "stat")
 
@@ -82,10 +82,11 @@ def scheduled(monkeypatch):
 
     for name in CALLS:
         monkeypatch.setattr(os, name, asking(getattr(os, name)))
-    monkeypatch.setattr(claims, "open", asking(builtins.open), raising=False)
+    monkeypatch.setattr(locks, "open", asking(builtins.open), raising=False)
     return now
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("links", [True, False])
 def test_no_order_of_events_lets_two_inside(tmp_path, scheduled, monkeypatch, links):
     if not links:  # a file system without hard links: O_EXCL decides
@@ -98,27 +99,27 @@ def test_no_order_of_events_lets_two_inside(tmp_path, scheduled, monkeypatch, li
 
     def life(folder, scheduler, inside, deaths):
         for dies in deaths:
-            hold = Hold(folder)
-            if hold.take():
+            lock = Lock(folder)
+            if lock.acquire():
                 assert not inside, "two are inside"
-                inside.append(hold)
-                entered.append(os.path.basename(hold.path))
+                inside.append(lock)
+                entered.append(os.path.basename(lock.path))
                 scheduler.ask()
-                assert hold.mine()
+                assert lock.held()
                 inside.clear()
                 if not dies:
-                    hold.release()
+                    lock.release()
 
     for seed in range(100):
         folder, chance, inside = tmp_path / str(seed), random.Random(seed), []
         for _ in range(chance.choice([0, 1, 1, 2])):
-            assert Hold(folder).take()  # and dies at once: its object is gone
+            assert Lock(folder).acquire()  # and dies at once: its object is gone
         scheduled.append(Scheduler(seed))
         deaths = [[chance.random() < 0.3, False] for _ in range(3)]
         acts = [functools.partial(life, folder, scheduled[0], inside, dies) for dies in deaths]
         scheduled[0].run(acts)
         scheduled.clear()
-        last = Hold(folder)
-        assert last.take(), seed  # whoever died, it is free in the end
+        last = Lock(folder)
+        assert last.acquire(), seed  # whoever died, it is free in the end
         last.release()
     assert len(entered) > 200 and len(set(entered)) > 50  # many by taking over, under a name of their own

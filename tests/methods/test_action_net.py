@@ -47,7 +47,7 @@ def test_predictions_stay_between_zero_and_the_top_and_have_no_dropout():
     data = noise_set(60, 5, 16)
     stack = make_stack("action_net", data, [{**RUN, "top": 1.2}, {**RUN, "seed": 1, "top": 1.2}], dtype=torch.float64)
     stack.model.last.weight.data.mul_(1e4)
-    x = stack.x[None, None]
+    x, _, _ = stack.videos(torch.arange(60)[None])
     stack.model.eval()
     scores = stack.method.predict(stack.model, x)
     assert 0 <= scores.min() and scores.max() <= 6 and scores.max() - scores.min() > 5.9

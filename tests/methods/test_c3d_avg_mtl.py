@@ -74,8 +74,9 @@ def test_loss_and_gradients_are_those_of_ordinary_modules(settings):
     assert torch.allclose(mine["attributes.linear.weight"].T, wide.flatten(0, 1), rtol=1e-9, atol=1e-13)
 
 
-def test_the_unrolled_cell_is_the_cell():
-    """States from a start of their own, and their gradients, against the cell step by step."""
+@pytest.mark.parametrize("masked", [False, True])
+def test_the_unrolled_cell_is_the_cell(masked):
+    """States from a start of their own, and their gradients, against the cell step by step; masked, a state stays."""
     torch.manual_seed(0)
     K, L, B, C, H = 2, 4, 3, 5, 6
     cell = GRUCell(runs=K, inputs=C, hidden=H).double()
@@ -83,9 +84,11 @@ def test_the_unrolled_cell_is_the_cell():
         p.data = torch.randn(p.shape, dtype=torch.float64)
     x, start = (torch.randn(K, *s, dtype=torch.float64, requires_grad=True) for s in ((L, B, C), (B, H)))
     into = torch.baddbmm(cell.bias_x[:, None], x.flatten(1, 2), cell.weight_x).unflatten(1, (L, B))
-    mine, h, theirs = Unroll.apply(into, start, cell.weight_h, cell.bias_h), start, []
+    mask = (torch.rand(K, L, B) < 0.6).double() if masked else None
+    mine, h, theirs = Unroll.apply(into, start, cell.weight_h, cell.bias_h, mask), start, []
     for t in range(L):
-        h = cell(x[:, t], h)
+        after = cell(x[:, t], h)
+        h = after if mask is None else torch.where(mask[:, t, :, None] == 1, after, h)
         theirs.append(h)
     theirs = torch.stack(theirs, 1)
     assert torch.allclose(mine, theirs, rtol=1e-12, atol=1e-14)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import fitted
 from scipy.spatial.distance import cdist
 
 from aqa_lib import chance, methods
@@ -46,7 +47,7 @@ def test_it_picks_and_predicts_as_the_words_say(settings):
         theirs = [(u, label) for _, by, u, label in peer.picked if by == j]
         assert items[places].tolist() == [u for u, _ in theirs]
         assert np.allclose(labels, [label for _, label in theirs], rtol=1e-12)
-    assert np.allclose(METHOD.fit(x, y, full)(x), expected(x), rtol=1e-10)
+    assert np.allclose(fitted("coreg", x, y, full)(x), expected(x), rtol=1e-10)
 
 
 def test_a_round_by_hand():
@@ -79,17 +80,17 @@ def test_distances_are_scipys(p):
 def test_chance_is_the_seeds_alone():
     x, y = world(n=80, labelled=15)
     few = {"pool": 5, "iterations": 5}
-    fits = [METHOD.fit(x, y, METHOD.resolve({"seed": s, **few}))(x) for s in (0, 0, 1)]
+    fits = [fitted("coreg", x, y, METHOD.resolve({"seed": s, **few}))(x) for s in (0, 0, 1)]
     assert np.array_equal(fits[0], fits[1]) and not np.array_equal(fits[0], fits[2])
 
 
 def test_without_unlabelled_videos_it_is_the_mean_of_two_regressors():
     x, y = world(n=15, labelled=15)
     expected = Peer().fit(x, y)(x)
-    assert np.allclose(METHOD.fit(x, y, METHOD.resolve({}))(x), expected, rtol=1e-12)
+    assert np.allclose(fitted("coreg", x, y, METHOD.resolve({}))(x), expected, rtol=1e-12)
 
 
 def test_more_neighbours_than_labels_is_one_sentence():
     x, y = world(labelled=4)
     with pytest.raises(UserError, match="k = 5 is more than the 4 labels"):
-        METHOD.fit(x, y, METHOD.resolve({"k": 5}))
+        fitted("coreg", x, y, METHOD.resolve({"k": 5}))

@@ -1,4 +1,4 @@
-"""What holds for every method, found by its file; and the losses against arithmetic done by hand."""
+"""Every method, found by its file, keeps the contract; and the losses against arithmetic done by hand."""
 
 import dataclasses
 import math
@@ -6,14 +6,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from helpers import fitted, gradients, make_stack, noise_set
 from scipy.stats import spearmanr
 
 from aqa_lib import data as data_sets
 from aqa_lib import losses, methods
 from aqa_lib.data.splits import official
 from aqa_lib.errors import UserError
-from aqa_lib.training import train
-from aqa_lib.training.stack import Labels
+from aqa_lib.tasks import SCORES
+from aqa_lib.training import contract, train
 
 EASY = {"n_train": 160, "n_test": 80, "execution": 3.0, "classes": 1, "nuisance": 0.3}
 
@@ -28,52 +29,18 @@ def quick(name, **settings):
     return {"fraction": 0.4, **steps, **methods.get(name).small, **settings}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("check", contract.CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", methods.names())
-def test_a_method_says_what_it_is_and_learns_an_easy_world(name, easy):
-    method = methods.get(name)
-    first = __import__(method.__module__, fromlist=["x"]).__doc__.strip()
-    assert len(first) > 200, "the docstring opens with the source and the equation"
-    assert all(s.help for s in method.settings().values())
+def test_a_method_keeps_the_contract(name, check):
+    assert contract.complaint(check, methods.path(name)) == ""
+
+
+@pytest.mark.parametrize("name", ["ridge", "s4aqa"])
+def test_the_metrics_of_a_run_are_those_of_its_predictions(name, easy):
     (result,) = train(name, easy, official(easy), [quick(name)])
-    assert result.complete and result.metrics["spearman"] > 0.6
     last = result.predictions.iloc[:, -1]
     assert result.metrics["spearman"] == pytest.approx(spearmanr(last, result.predictions["score"])[0], abs=1e-6)
-    (again,) = train(name, easy, official(easy), [quick(name)])
-    assert again.predictions.equals(result.predictions)
-
-
-@pytest.mark.parametrize("name", methods.names())
-def test_a_method_never_sees_a_score_that_was_not_drawn(name, easy):
-    """With every other score replaced, a random draw and so the predictions stay the same to the bit."""
-    split = official(easy)
-    run = quick(name, how="random", **({"steps": 5} if methods.get(name).gradient else {}))
-    kept = Labels(easy, split, methods.get(name).resolve(run)).train
-    scores = np.linspace(-900, 900, len(easy))
-    scores[kept] = easy.scores[kept]
-    other = dataclasses.replace(easy, scores=scores)
-    a, b = (train(name, d, split, [run])[0].predictions.iloc[:, -1] for d in (easy, other))
-    assert np.array_equal(a, b)
-
-
-GRADIENT = [name for name in methods.names() if methods.get(name).gradient]
-
-
-@pytest.mark.parametrize("name", GRADIENT)
-def test_a_run_of_a_stack_is_the_run_alone_also_when_others_leave(name, easy):
-    """Three runs of different seeds, draws, labels and rates; one of them leaves early. Weights and predictions."""
-    small = dataclasses.replace(easy, features=easy.features[:, :4], views={})
-    small = dataclasses.replace(small, views={v: easy.view(v)[:, :4] for v in easy.views})
-    runs = [
-        {"seed": k, "draw": k, "fraction": 0.2 + 0.1 * k, "lr": 1e-3 * (k + 1), "batch": 16, "every": 4}
-        for k in range(3)
-    ]
-    runs = [{**methods.get(name).small, **r, "steps": 12 - 8 * (k == 1)} for k, r in enumerate(runs)]
-    together = train(name, small, official(small), runs, weights=True)
-    for run, stacked in zip(runs, together, strict=True):
-        (alone,) = train(name, small, official(small), [run], weights=True)
-        for part in stacked.weights:
-            assert np.allclose(stacked.weights[part], alone.weights[part], rtol=0, atol=2e-5), part
-        assert np.allclose(stacked.predictions.iloc[:, -1], alone.predictions.iloc[:, -1], rtol=1e-3, atol=1e-2)
 
 
 def test_a_method_that_peeks_gets_nan(easy, monkeypatch):
@@ -108,36 +75,25 @@ def test_losses_by_hand():
 
 def test_gradients_flow_where_they_should():
     """AA moves neither decoder nor discriminator; recovery moves no regressor; alignment reverses at the encoder."""
-    from test_stack import make_stack, noise_set
-
     data = noise_set(80, 5, 16)
 
-    def gradients(**run):
-        stack = make_stack(data, [{"seed": 1, "fraction": 0.3, "batch": 8, **run}])
-        terms = methods.get("s4aqa").losses(stack.model, stack.batch(0))
-        stack.model.differentiate(terms["loss"])
-        sizes, start = {}, 0
-        for name, p in stack.model.named_parameters():
-            sizes[name.split(".")[0]] = sizes.get(name.split(".")[0], 0) + float(
-                stack.model.flat_grad[0, start : start + p[0].numel()].abs().sum()
-            )
-            start += p[0].numel()
-        return sizes
+    def moved(**run):
+        return gradients(make_stack("s4aqa", data, [{"seed": 1, "fraction": 0.3, "batch": 8, **run}]))
 
-    aa = gradients(recover=False, align=False)
+    aa = moved(recover=False, align=False)
     assert aa["encoder"] > 0 < aa["regressor"] and aa["decoder"] == 0 == aa["discriminator"]
-    recovery = gradients(align=False, lambda1=3.0)
+    recovery = moved(align=False, lambda1=3.0)
     assert recovery["decoder"] > 0 == recovery["discriminator"] and recovery["regressor"] == aa["regressor"]
-    silent = gradients(align=True, grl=0.0, recover=False)
+    silent = moved(align=True, grl=0.0, recover=False)
     assert silent["discriminator"] > 0 and silent["encoder"] == pytest.approx(aa["encoder"], rel=1e-6)
 
 
 def test_ridge_is_the_closed_form(easy):
     """Against the normal equations of the standardised, centred problem in float64, at the alpha it chose."""
     split = official(easy)
-    labels = Labels(easy, split, methods.get("ridge").resolve({"fraction": 0.4}))
+    labels = SCORES.labels(easy, split, methods.get("ridge").resolve({"fraction": 0.4}))
     x, y = easy.features[split.train], labels.scores[split.train]
-    predict = methods.get("ridge").fit(x, y, {})
+    predict = fitted("ridge", x, y)
     known = np.isfinite(y)
     v = x.mean(1, dtype=np.float64)
     mean, sd = v[known].mean(0), v[known].std(0)
@@ -153,6 +109,7 @@ def test_ridge_is_the_closed_form(easy):
     assert np.allclose(predict(easy.features[split.test]), test @ w + y[known].mean(), atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_precision_is_an_option_that_changes_little(precision, easy):
     runs = [quick("s4aqa", precision=p, steps=100) for p in ("fp32", precision)]
@@ -162,6 +119,7 @@ def test_precision_is_an_option_that_changes_little(precision, easy):
     assert np.array_equal(a, b) == (precision == "tf32")  # a mode of GPUs, which changes nothing here
 
 
+@pytest.mark.slow
 def test_compiling_is_an_option(easy):
     """Through the whole of torch.compile but its code generator, which takes a minute."""
     run, split = quick("s4aqa", steps=20), official(easy)
@@ -197,7 +155,7 @@ def test_ridge_sees_what_it_is_given(modality, easy):
     """Side by side it is ridge on the longer features; turned it is ridge on four times as many videos."""
     split, run = official(easy), {"fraction": 0.4, "modality": modality}
     (result,) = train("ridge", easy, split, [run])
-    labelled = Labels(easy, split, methods.get("ridge").resolve(run)).train
+    labelled = SCORES.labels(easy, split, methods.get("ridge").resolve(run)).train
     views = [easy.features] + [easy.view(v) for v in methods.get("ridge").views(run)]
     if modality == "turned":
         x, y = np.concatenate([v[labelled] for v in views]), np.tile(easy.scores[labelled], 4)
@@ -205,5 +163,5 @@ def test_ridge_sees_what_it_is_given(modality, easy):
     else:
         x, y = np.concatenate([v[labelled] for v in views], 2), easy.scores[labelled]
         test = np.concatenate([v[split.test] for v in views], 2)
-    expected = methods.get("ridge").fit(x, y, {})(test)
+    expected = fitted("ridge", x, y)(test)
     assert np.allclose(result.predictions["step_0"], expected, rtol=1e-5)

@@ -15,7 +15,7 @@ RUN = {"drop": 0.0, "batch": 8, "fraction": 0.4, "steps": 10, "weight": 0.7}
 
 
 def drawn(batch):
-    """The masks, the order and the Beta variable of a step of run 0, as a peer takes them."""
+    """The masks, the order and the Beta variable of a step of run 0, as the plain implementation takes them."""
     ones = torch.ones_like(batch.x[:, 1])
     kept = [weak(ones, batch.keys["hide"][:, i])[0].transpose(0, 1)[..., :1] for i in range(2)]
     order = np.argsort(hashed(batch.keys["shuffle"][0, 0], 24).numpy(), kind="stable")

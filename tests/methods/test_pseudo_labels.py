@@ -30,7 +30,7 @@ def test_the_pseudo_labels_are_scikit_learns():
     advance(stack, 3)
     stack.memory.clear()
     stack.method.before(stack, 0)
-    f, train = stack.method.embed(stack).numpy(), stack.train.numpy()
+    f, (train,) = stack.method.embed(stack).numpy(), stack.train.numpy()
     for k in range(2):
         y = stack.y[k, train].numpy()
         known = np.isfinite(y)

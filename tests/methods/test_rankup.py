@@ -19,7 +19,7 @@ NAN = float("nan")
 
 
 def drawn(batch, noise=True):
-    """The masks and the noise of a step of run 0, as a peer takes them."""
+    """The masks and the noise of a step of run 0, as the plain implementation takes them."""
     ones = torch.ones_like(batch.x[:, 1])
     kept = [weak(ones, batch.keys["hide"][:, i])[0].transpose(0, 1)[..., :1] for i in range(1 + noise)]
     if not noise:

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from helpers import advance, gradients, losses_of, make_stack, noise_set
+from helpers import advance, gradients, losses_of, make_stack, noise_set, scores
 
 from aqa_lib import losses, methods
 from aqa_lib.errors import UserError
@@ -64,7 +64,7 @@ def test_a_variant_in_a_stack_is_the_variant_alone(variant, data):
     advance(alone, 8)
     a, b = three.model.state(2), alone.model.state(0)
     assert max(np.abs(a[n] - b[n]).max() for n in a) < 2e-5
-    assert np.allclose(three.predict([50, 51])[2], alone.predict([50, 51])[0], atol=1e-3)
+    assert np.allclose(scores(three, [50, 51])[2], scores(alone, [50, 51])[0], atol=1e-3)
 
 
 def test_switches_of_one_stack_do_not_touch_each_other(data):
@@ -85,7 +85,7 @@ def test_recovery_of_several_segments_and_of_labelled_videos(data):
     batch, terms = stack.batch(0), losses_of(stack)
     encoder, decoder = parts(stack)
     by_hand = []
-    for x, place in zip(sets(batch), (1, 0), strict=True):  # labelled masks come from the second place
+    for x, place in zip(sets(batch), (1, 0), strict=True):  # labelled masks come from the second key
         keep = S4AQA.keep(batch, place)[0].T  # [B,T]
         assert (keep.sum(1) == 3).all()
         hidden = x * keep[..., None]

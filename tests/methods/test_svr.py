@@ -1,6 +1,7 @@
 """Linear SVR against the quadratic programme solved by another library, and its folds by hand."""
 
 import numpy as np
+from helpers import fitted
 
 from aqa_lib import methods
 from aqa_lib.methods.svr import folds
@@ -23,7 +24,7 @@ def test_predictions_are_those_of_the_quadratic_programme():
         peer = Peer(folds=3)
         expected = peer.fit(x, y)(x)
         settings = method.resolve({"folds": 3})
-        assert np.allclose(method.fit(x, y, settings)(x), expected, rtol=0, atol=0.02), peer.C
+        assert np.allclose(fitted("svr", x, y, settings)(x), expected, rtol=0, atol=0.02), peer.C
         chosen.add(peer.C)
     assert len(chosen) == 2
 
@@ -35,12 +36,12 @@ def test_folds_span_the_scores_also_of_few_labels():
 
 def test_units_of_the_scores_and_features_do_not_matter():
     x, y = world(1)
-    method, settings = methods.get("svr"), methods.get("svr").resolve({})
-    a, b = method.fit(x, y, settings)(x), method.fit(8 * x, 100 * y - 7, settings)(8 * x)
+    settings = methods.get("svr").resolve({})
+    a, b = fitted("svr", x, y, settings)(x), fitted("svr", 8 * x, 100 * y - 7, settings)(8 * x)
     assert np.allclose(100 * a - 7, b, rtol=1e-6)
 
 
 def test_equal_scores_are_predicted():
     x, y = world(2)
     y[:11] = 4.0
-    assert np.allclose(methods.get("svr").fit(x, y, methods.get("svr").resolve({}))(x), 4.0)
+    assert np.allclose(fitted("svr", x, y, methods.get("svr").resolve({}))(x), 4.0)

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from helpers import gradients, losses_of, make_stack, noise_set
+from helpers import gradients, losses_of, make_stack, noise_set, scores
 from torch import nn
 
 from aqa_lib.methods._encoded import strong, weak
@@ -17,7 +17,7 @@ RUN = {"depth": 2, "batch": 8, "fraction": 0.4, "steps": 20, "burn_in": 0.1, "we
 
 
 def drawn(batch):
-    """The masks, the noise and the partner's distance of a step of run 0, as a peer takes them."""
+    """The masks, the noise and the partner's distance of a step of run 0, as the plain implementation takes them."""
     ones = torch.ones_like(batch.x[:, 1])
     kept = [weak(ones, batch.keys["hide"][:, i])[0].transpose(0, 1)[..., :1] for i in range(2)]
     noise = (strong(ones, batch.keys["noise"][:, 0], 1.0) - ones)[0].transpose(0, 1)
@@ -68,13 +68,14 @@ def test_the_student_alone_predicts():
     peer = Peer(data, depth=2).double().load(stack)
     x = torch.from_numpy(data.features[:10]).double()
     expected = peer.student(x)[0] / stack.labels[0].scale
-    before = stack.predict(range(10))
+    before = scores(stack, range(10))
     assert before.shape == (2, 10) and before[0] == pytest.approx(expected.detach().numpy(), rel=1e-10)
     for part in (stack.model.teacher, stack.model.reference):
         for p in part.parameters():
             p.data.add_(1)
-    assert (stack.predict(range(10)) == before).all()
-    assert stack.method.predict(stack.model, stack.x[None, None], at_once=7).shape == (2, 60)
+    assert (scores(stack, range(10)) == before).all()
+    x, _, _ = stack.videos(torch.arange(60)[None])
+    assert stack.method.predict(stack.model, x, at_once=7).shape == (2, 60)
 
 
 def test_gradients_go_to_the_student_and_the_reference_as_each_learns():

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from helpers import losses_of, make_stack, noise_set
+from helpers import losses_of, make_stack, noise_set, scores
 
 from aqa_lib.methods.ucvme import likelihood
 from aqa_lib.models.functions import hashed
@@ -62,11 +62,11 @@ def test_the_ensemble_is_the_mean_over_networks_and_passes():
 
 def test_the_networks_differ_and_prediction_is_their_mean():
     stack = make_stack("ucvme", noise_set(), [RUN])
-    scores = stack.predict(range(60))
+    both = scores(stack, range(60))
     parts = []
     for m in range(2):
         alone = make_stack("ucvme", noise_set(), [RUN])
         alone.model.nets[1 - m].load_state_dict(alone.model.nets[m].state_dict())
-        parts.append(alone.predict(range(60)))
+        parts.append(scores(alone, range(60)))
     assert abs(parts[0] - parts[1]).max() > 0.1
-    assert (parts[0] + parts[1]) / 2 == pytest.approx(scores, rel=1e-5)
+    assert (parts[0] + parts[1]) / 2 == pytest.approx(both, rel=1e-5)

@@ -1,6 +1,7 @@
 """The report: what it says of every state of a notebook, that it needs no network, and the README's table."""
 
 import json
+import platform
 import re
 import shutil
 import subprocess
@@ -12,11 +13,14 @@ import nbformat.v4 as v4
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
+import torch
 
 from aqa_lib.errors import UserError
-from aqa_lib.figures import PALETTE, faded, save_figures, static, style
+from aqa_lib.figures import PALETTE, faded, static, style
+from aqa_lib.ledger import sources
 from aqa_lib.ledger.ledger import Ledger
 from aqa_lib.report import page as report
+from aqa_lib.report import readme
 from aqa_lib.report.readme import update_readme
 from aqa_lib.study.answer import answer, plain_table
 
@@ -36,7 +40,7 @@ def study(house, monkeypatch):
         "20_old": {"surrogate": True, "key": "another"},
     }.items():
         content = {"key": "k", "figure": False, "table": None, "seconds": 61.5, "finished": 0}
-        content |= {"text": f"**Yes** {NASTY}. More."} | more
+        content |= {"modules": [], "digest": sources.digest([]), "text": f"**Yes** {NASTY}. More."} | more
         (house.place / f"{name}.answer.json").write_text(json.dumps(content))
         shown = v4.new_output("display_data", {"application/vnd.plotly.v1+json": json.loads(figure.to_json())})
         cells = [v4.new_markdown_cell("# Is it?\n\nIt costs $x^2$." if name == "00_done" else "# Is it?")]
@@ -110,6 +114,12 @@ def test_the_page_tells_the_state_of_every_notebook(study):
     assert re.search(r"<b>2 of 5</b><span>questions answered", whole)
 
 
+def test_an_answer_of_other_sources_is_outdated(study):
+    file = study.place / "10_real.answer.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"digest": "0" * 64}))
+    assert "outdated" in words(Page(report.build("try")), "10_real")
+
+
 def test_the_page_is_whole_without_a_network(study):
     path = report.build("try")
     page = Page(path)
@@ -150,8 +160,8 @@ def test_the_ledger_is_counted(study):
     ]
     for spec in specs[:2]:
         empty = pd.DataFrame({"step": [1]})
-        ledger.claim(spec).complete({"rho": 0.5}, empty, pd.DataFrame({"id": ["a"], "score": [1.0]}))
-    ledger.claim(specs[2]).fail("NaN")
+        ledger.lock(spec).complete({"rho": 0.5}, empty, pd.DataFrame({"id": ["a"], "score": [1.0]}))
+    ledger.lock(specs[2]).fail("NaN")
     text = " ".join(report.build("try").read_text().split())
     assert report.run_counts("try") == {"complete": 2, "failed": 1}
     assert "2 complete, 1 failed in" in text and "<b>2</b><span>training runs complete" in text
@@ -175,6 +185,23 @@ def test_the_readme_gets_its_results_between_the_markers(study):
         with pytest.raises(UserError, match="results:begin"):
             update_readme(path, "try")
         assert path.read_text() == wrong
+
+
+def test_the_results_say_at_which_commit_and_where_they_were_made(study, repository, monkeypatch):
+    path = study.folder / "README.md"
+    path.write_text("<!-- results:begin -->\n<!-- results:end -->\n")
+    update_readme(path, "try")
+    asked = ["git", "-C", str(repository), "rev-parse", "--short=12", "HEAD"]
+    head = subprocess.run(asked, capture_output=True, text=True).stdout.strip()
+    at = f"commit {head}(-dirty)?" if head else "no known commit"
+    where = f"{platform.system()}, a (processor {platform.machine()} with|GPU,) [^\n]+"
+    assert re.search(f"^at {at} on {where}, torch {re.escape(torch.__version__)}\\.$", path.read_text(), re.M)
+    monkeypatch.setattr(readme, "commit", lambda: None)
+    monkeypatch.setattr(readme, "default_device", lambda: "cuda:0")
+    monkeypatch.setattr(readme, "describe", lambda device: {"device": device, "device_name": "Fast One"})
+    update_readme(path, "try")
+    said = f"at no known commit on {platform.system()}, a GPU, Fast One, torch"
+    assert [line.startswith(said) for line in path.read_text().splitlines()][2]
 
 
 @pytest.mark.parametrize(
@@ -222,12 +249,10 @@ def test_a_styled_figure_says_surrogate_once():
     assert faded("#0072B2", 0.5) == "rgba(0,114,178,0.5)"
 
 
-def test_figures_are_saved_without_a_browser(tmp_path, monkeypatch):
+def test_no_png_is_drawn_without_kaleido(tmp_path, monkeypatch):
     monkeypatch.setattr(static, "has_kaleido", lambda: False)
-    written = save_figures({str(tmp_path / "a"): go.Figure(go.Bar(y=[1, 2]))})
-    assert written == [f"{tmp_path}/a.json", f"{tmp_path}/a.html"]
-    assert json.loads((tmp_path / "a.json").read_text())["data"][0]["type"] == "bar"
-    assert "plotly.min.js" in (tmp_path / "a.html").read_text() and (tmp_path / "plotly.min.js").exists()
+    monkeypatch.setattr(static.subprocess, "Popen", lambda *_, **__: pytest.fail("a process was started"))
+    assert static.save_pngs({str(tmp_path / "a.png"): "{}"}) == []
 
 
 @pytest.mark.parametrize("fault", ["sleep 60", "exit 1"])

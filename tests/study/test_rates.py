@@ -33,6 +33,10 @@ def test_runs_differ_in_rate_and_draw_and_hold_labels_out(monkeypatch, tmp_path)
     table = errors(Study("try"), "surrogate", "official", ["pi_model"], [1, 2], 2, chance, {"pi_model": {"lr": 1e-3}})
     assert sorted(zip(table["lr"], table["draw"], strict=True)) == [(1e-3, 0), (1e-3, 1), (2e-3, 0), (2e-3, 1)]
     assert (table["labels"] == 96 - 29).all() and table["validation_mse"].notna().all()
+    both = errors(Study("try"), "surrogate", "official", ["s4aqa"], [1], 1, chance, {"AA": {"lr": 2e-3}})
+    assert both[["method", "lr", "recover"]].to_numpy().tolist() == [["S4AQA", 5e-4, True], ["AA", 2e-3, False]]
+    aa = errors(Study("try"), "surrogate", "official", ["AA"], [1], 1, chance)
+    assert aa["method"].tolist() == ["AA"] and aa["lr"].tolist() == [5e-4]
     with pytest.raises(UserError, match="held out"):
         errors(Study("try"), "surrogate", "official", ["pi_model"], [1], 1, chance | {"validation": 0.0})
     with pytest.raises(UserError, match="closed form"):

@@ -67,6 +67,17 @@ def test_a_run_asked_for_twice_is_trained_once(study, monkeypatch):
     assert record.run["device"] == "cpu" and record.spec["settings"]["lambda2"] == 0.1
 
 
+def test_no_runs_are_an_empty_table(study):
+    table = study.train("ridge", WORLD, runs=[])
+    assert len(table) == 0 and {"id", "state", "reason"} <= set(table)
+
+
+def test_one_run_may_be_named_without_a_list(study):
+    id = study.train("ridge", WORLD, runs=[{"fraction": 0.3}], weights=True)["id"][0]
+    table = study.predict(id[:9], WORLD)
+    assert table.equals(study.predict([id], WORLD)) and f"run {id}" in table
+
+
 def test_weights_are_kept_on_request(study):
     kept = study.train("s4aqa", WORLD, runs=RUNS[:2], weights=True)
     weights = study.read(kept["id"][1]).weights()
@@ -76,6 +87,7 @@ def test_weights_are_kept_on_request(study):
         study.read(plain["id"][0]).weights()
 
 
+@pytest.mark.slow
 def test_processes_share_the_runs(study):
     alone = Study("alone").train("s4aqa", WORLD, runs=RUNS)
     shared = study.train("s4aqa", WORLD, runs=RUNS, workers=2)
@@ -94,30 +106,32 @@ def test_a_failed_run_is_a_row_with_its_reason_and_only_retried_on_request(study
     assert len(seen) == 1
 
 
+@pytest.mark.slow
 def test_runs_of_another_process_are_waited_for(study, tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "WAIT", 0.05)
     code = (
         "import sys, json, time; from aqa_lib.study.study import Study; import aqa_lib.training as t\n"
         "real = t.train\n"
-        "def slow(*a, **k): print('claimed', flush=True); time.sleep(3); return real(*a, **k)\n"
+        "def slow(*a, **k): print('locked', flush=True); time.sleep(3); return real(*a, **k)\n"
         "t.train = slow\n"
         "Study('explore').train('s4aqa', json.loads(sys.argv[1]), runs=json.loads(sys.argv[2]))"
     )
     words = [sys.executable, "-c", code, json.dumps(WORLD), json.dumps(RUNS)]
     other = subprocess.Popen(words, stdout=subprocess.PIPE, cwd=root(), text=True)
-    assert other.stdout.readline() == "claimed\n"
+    assert other.stdout.readline() == "locked\n"
     seen = trained(monkeypatch)
     table = study.train("s4aqa", WORLD, runs=RUNS)
     assert (table["state"] == "complete").all() and not seen
     assert other.wait() == 0
 
 
+@pytest.mark.slow
 def test_training_that_is_killed_loses_only_the_runs_under_way(study, monkeypatch):
     """kill -9 in the middle of a study: what had ended is kept, the rest is trained by the next call."""
     context = multiprocessing.get_context("spawn")
     long = [{**r, "steps": 200000} for r in RUNS[1:]]
-    victim = context.Process(target=study_module.work, args=("explore", "s4aqa", WORLD, "official", [RUNS[0], *long],
-                                                             None, {"device": "cpu"}))  # fmt: skip
+    todo = [(spec, WORLD) for spec in study.specs("s4aqa", WORLD, "official", [RUNS[0], *long])]
+    victim = context.Process(target=study_module.work, args=("explore", "s4aqa", todo, None, {"device": "cpu"}))
     victim.start()
     wait = time.monotonic() + 60
     while not study.ledger.table().shape[0] and time.monotonic() < wait:
@@ -152,15 +166,19 @@ def test_bad_input_is_one_sentence_and_nothing_is_trained(study, change, words):
     with pytest.raises(UserError, match=words) as error:
         study.train(**{"method": "s4aqa", "data": WORLD, "runs": RUNS, **change})
     assert "\n" not in str(error.value)
-    assert study.ledger.ids() == []  # no run was begun, and no claim is left
+    assert study.ledger.ids() == []  # no run was begun, and no lock is left
 
 
 def test_runs_of_other_sources_are_told_of(study, monkeypatch):
-    study.train("s4aqa", WORLD, runs=RUNS)
+    first = study.train("s4aqa", WORLD, runs=RUNS)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         study.train("s4aqa", WORLD, runs=RUNS)
-    monkeypatch.setattr(study_module, "code_version", lambda: "abc+src.000000000000")
+    one = study.train("ridge", WORLD, runs=[{"fraction": 0.3}])
+    now = {"s4aqa": "abc+src.000000000000", "ridge": one["code"][0]}  # a method that was edited, and another
+    monkeypatch.setattr(study_module, "code_version", lambda spec: now[spec["method"]])
+    with pytest.warns(UserWarning, match="3 of these 4 runs were trained by other sources"):
+        study._warned(pd.concat([study.train("ridge", WORLD, runs=[{"fraction": 0.3}]), first]))
     with pytest.warns(UserWarning, match="3 of these 3 runs were trained by other sources"):
         study.train("s4aqa", WORLD, runs=RUNS)
 
@@ -251,6 +269,7 @@ def test_the_operations_of_a_step_are_counted_as_torch_counts_them():
     assert ours < counter.get_total_flops() - unshared < 1.1 * ours
 
 
+@pytest.mark.slow
 def test_one_more_run_at_paper_size_takes_less_than_120_megabytes():
     measured = min(memory() for _ in range(2))  # a peak depends a little on what the allocator returns when
     assert 60 < measured < 120  # weights, gradients and moments alone are 60
@@ -261,6 +280,7 @@ def test_a_table_for_github():
     assert markdown(table) == "| a | b |\n| --- | --- |\n| 1 | x |\n| 2 |  |"
 
 
+@pytest.mark.slow
 def test_the_bench_runs_and_its_ratios_are_those_of_its_times(capsys, tmp_path, monkeypatch):
     from aqa_lib.commands import main
 

@@ -4,17 +4,27 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from aqa_lib.evaluation import name_of
 from aqa_lib.figures.compare import label_fractions, panels
 from aqa_lib.published import read_off
-from aqa_lib.study.summary import differences, figures_published, practice, standing, summary, told, verdict
+from aqa_lib.published.tables import figures_published
+from aqa_lib.study.summary import differences, practice, standing, summary, told, verdict
+from aqa_lib.tasks import TASKS
 
 # ---- the table and its words
 
 
 def runs_of(variant, values, block="official", fraction=0.1, **more):
     n = len(values)
-    found = {"block": block, "variant": variant, "fraction": fraction, "draw": range(n), "seed": range(n)}
-    return pd.DataFrame(found | {"spearman": values, "parts": 1, "undefined": 0, "failed": 0} | more)
+    found = {
+        "data": "set",
+        "block": block,
+        "variant": variant,
+        "fraction": fraction,
+        "draw": range(n),
+        "seed": range(n),
+    }
+    return pd.DataFrame(found | {"value": values, "parts": 1, "undefined": 0, "failed": 0} | more)
 
 
 A, B = [0.60, 0.62, 0.64, 0.61, 0.65, 0.63], [0.50, 0.53, 0.51, 0.52, 0.54, 0.55]
@@ -71,7 +81,8 @@ def test_the_standing_names_who_differs():
     assert "better than it: none" in strict and "6 draws cannot show any of 2 differences at that level" in strict
     assert "cannot show" not in text and "without video" not in text
     guess = pd.concat([found_of(), runs_of("no video: difficulty", [0.61 - 0.001 * i for i in range(6)])])
-    assert "the best guess without video (difficulty) lies above it with .6" in standing(summary(guess, "AA"), "AA")
+    text = standing(summary(guess, "AA"), "AA", ["no video: difficulty"])
+    assert "the best guess without video (difficulty) lies above it with .6" in text
 
 
 def test_every_difference_stands_beside_that_from_a_second_variant():
@@ -83,7 +94,7 @@ def test_every_difference_stands_beside_that_from_a_second_variant():
 
 def test_differences_pair_runs():
     found = differences(found_of(), {"gain": ("AA+MSFR", "AA")})
-    assert found["spearman"].tolist() == pytest.approx(np.subtract(A, B)) and set(found["variant"]) == {"gain"}
+    assert found["value"].tolist() == pytest.approx(np.subtract(A, B)) and set(found["variant"]) == {"gain"}
     assert summary(pd.concat([found, runs_of("none", [0.0] * 6)]), "none")["n"].tolist() == [6, 6]
 
 
@@ -107,6 +118,7 @@ def test_the_figures_show_the_tables_numbers():
         "AA": 0.618,
         "AA+MSFR": 0.661,
     }
+    assert figure.layout.xaxis.title.text == "rank correlation"
     low = by["official"].x[0] - by["official"].error_x.arrayminus[0]
     assert low == pytest.approx(table["low"][0])
 
@@ -114,6 +126,18 @@ def test_the_figures_show_the_tables_numbers():
 def test_published_curves_are_called_read_off():
     table = summary(pd.concat([runs_of("S4AQA", A), runs_of("S4AQA", C, fraction=0.4)]), "S4AQA")
     figure = label_fractions(table, read_off.LABEL_FRACTIONS, surrogate=False)
+    assert figure.layout.yaxis.title.text == "rank correlation, 95 % interval"
     names = [trace.name for trace in figure.data if trace.name]
     assert names == ["S4AQA", "S4AQA, published (read off a plot)"]
     assert list(figure.data[-1].x) == [10, 20, 30, 40, 50] and figure.data[-1].y[0] == 0.676
+
+
+def test_the_axes_say_what_is_measured():
+    table = summary(found_of(), "AA")
+    assert panels(table, "", "pairwise_accuracy").layout.xaxis.title.text == "pairwise accuracy"
+    assert label_fractions(table, measure="average_mAP").layout.yaxis.title.text.startswith("mean average precision,")
+
+
+def test_every_measure_of_a_task_has_a_name_in_words():
+    assert len({name_of(task.measure) for task in TASKS.values()}) == len(TASKS)
+    assert not any("_" in name_of(task.measure) for task in TASKS.values())

@@ -6,38 +6,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from helpers import advance, make_stack, noise_set, scores
 
 from aqa_lib import chance, methods
-from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.splits import official
 from aqa_lib.errors import UserError
+from aqa_lib.tasks import SCORES
 from aqa_lib.training import stacks, train
-from aqa_lib.training.stack import BLOCK, Labels, Queue, Stack
+from aqa_lib.training.stack import BLOCK, Queue, Stack
 from benchmarks.plain.oracle import OracleS4AQA
 
 S4AQA = methods.get("s4aqa")
-
-
-def noise_set(n=60, T=5, D=16, seed=0):
-    """Features and scores that depend on them a little; sizes as small as a test allows."""
-    rng = np.random.default_rng(seed)
-    x = np.maximum(rng.normal(size=(n, T, D)), 0).astype("f4")
-    y = 50 + 10 * x.mean(1) @ rng.normal(size=D) + rng.normal(size=n)
-    table = pd.DataFrame({"split": ["train"] * (n - n // 4) + ["test"] * (n // 4)})
-    return AssessmentSet(name="noise", features=x, scores=y, ids=np.arange(n).astype(str), table=table)
-
-
-def make_stack(data, runs, device="cpu", **kw):
-    runs = [S4AQA.resolve(r) for r in runs]
-    split = official(data)
-    return Stack(S4AQA, data, split, runs, [Labels(data, split, s) for s in runs], device, **kw)
-
-
-def advance(stack, steps, start=0):
-    torch.set_num_threads(1)
-    for step in range(start, start + steps):
-        stack.model.differentiate(S4AQA.losses(stack.model, stack.batch(step))["loss"])
-        stack.optimiser.step()
 
 
 VARIED = [
@@ -55,14 +34,15 @@ def same_state(stack, k, alone):
     return max(float(np.abs(a[n] - b[n]).max()) for n in a)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("D", "N", "B", "steps"), [(256, 200, 64, 50), (1024, 120, 32, 50)], ids=["middle", "paper"])
 def test_a_run_of_a_stack_of_eight_has_the_bits_it_has_alone(D, N, B, steps):
     data = noise_set(N, 10, D)
     runs = [{**r, "batch": B, "fraction": max(r.get("fraction", 0.2), 0.1)} for r in VARIED]
-    eight = make_stack(data, runs)
+    eight = make_stack("s4aqa", data, runs)
     advance(eight, steps)
     for k in range(8) if D == 256 else (6,):
-        alone = make_stack(data, runs[k : k + 1])
+        alone = make_stack("s4aqa", data, runs[k : k + 1])
         advance(alone, steps)
         assert same_state(eight, k, alone) == 0.0
 
@@ -70,10 +50,10 @@ def test_a_run_of_a_stack_of_eight_has_the_bits_it_has_alone(D, N, B, steps):
 def test_tiny_stacks_agree_with_lone_runs():
     data = noise_set(80, 10, 64)
     runs = [{**r, "batch": 16} for r in VARIED]
-    eight = make_stack(data, runs)
+    eight = make_stack("s4aqa", data, runs)
     advance(eight, 50)
     for k in range(8):
-        alone = make_stack(data, runs[k : k + 1])
+        alone = make_stack("s4aqa", data, runs[k : k + 1])
         advance(alone, 50)
         assert same_state(eight, k, alone) <= 1e-6
 
@@ -82,10 +62,10 @@ def test_loss_terms_switched_on_and_off_share_a_stack_without_touching_each_othe
     data = noise_set(120, 10, 256)
     terms = [(False, False), (True, False), (False, True), (True, True)]
     runs = [{"seed": 5, "fraction": 0.3, "recover": r, "align": a} for r, a in terms]
-    mixed = make_stack(data, runs)
+    mixed = make_stack("s4aqa", data, runs)
     advance(mixed, 20)
     for k in range(4):
-        alone = make_stack(data, runs[k : k + 1])
+        alone = make_stack("s4aqa", data, runs[k : k + 1])
         advance(alone, 20)
         assert same_state(mixed, k, alone) == 0.0
     states = [mixed.model.state(k)["regressor.first.weight"] for k in range(4)]
@@ -98,10 +78,10 @@ def test_on_a_gpu_a_run_of_a_stack_agrees_within_the_stated_tolerance():
     torch.backends.cuda.matmul.allow_tf32 = False
     data = noise_set(200, 10, 256)
     runs = [{**r, "batch": 64, "fraction": 0.4} for r in VARIED]
-    eight = make_stack(data, runs, device="cuda")
+    eight = make_stack("s4aqa", data, runs, device="cuda")
     advance(eight, 50)
     for k in (1, 6):
-        alone = make_stack(data, runs[k : k + 1], device="cuda")
+        alone = make_stack("s4aqa", data, runs[k : k + 1], device="cuda")
         advance(alone, 50)
         a, b = eight.model.state(k), alone.model.state(0)
         assert all(np.linalg.norm(a[n] - b[n]) <= 1e-3 * max(np.linalg.norm(b[n]), 1e-3) for n in a)
@@ -111,7 +91,7 @@ def test_on_a_gpu_a_run_of_a_stack_agrees_within_the_stated_tolerance():
 def test_runs_that_leave_do_not_touch_the_others(optimiser):
     data = noise_set(120, 10, 64)
     runs = [{**r, "optimiser": optimiser, "momentum": 0.9} for r in VARIED]
-    whole, sliced = make_stack(data, runs), make_stack(data, runs)
+    whole, sliced = make_stack("s4aqa", data, runs), make_stack("s4aqa", data, runs)
     advance(whole, 30)
     advance(sliced, 10)
     sliced.select([1, 4, 7])
@@ -127,7 +107,7 @@ def test_the_stack_of_one_equals_ordinary_modules_in_float64(masks):
     torch.manual_seed(0)
     data = noise_set(90, 6, 32)
     run = {"seed": 7, "fraction": 0.4, "batch": 8, "masks": masks, "lambda1": 7.0, "lambda2": 0.3, "grl": 0.8}
-    stack = make_stack(data, [run], dtype=torch.float64)
+    stack = make_stack("s4aqa", data, [run], dtype=torch.float64)
     oracle = OracleS4AQA(6, 32).double().load(stack.model, 0)
     optimiser = torch.optim.Adam(oracle.parameters(), lr=5e-4, weight_decay=1e-4)
     widths = [c.weight.shape[-1] for c in stack.model.encoder.convs]
@@ -156,7 +136,7 @@ def test_the_stack_of_one_equals_ordinary_modules_in_float64(masks):
         assert torch.allclose(mine.var[0], norm.running_var, rtol=1e-12)
     oracle.eval()
     expected = oracle.regressor(oracle.encode(torch.as_tensor(data.features, dtype=torch.float64)))[:, 0]
-    predicted = stack.predict(np.arange(90))[0] * stack.labels[0].scale
+    predicted = scores(stack, np.arange(90))[0] * stack.labels[0].scale
     assert np.abs(predicted - expected.detach().numpy()).max() < 1e-11
 
 
@@ -178,8 +158,8 @@ def test_queue_visits_every_item_once_an_order_and_depends_on_its_place_alone():
 
 
 def test_a_block_boundary_changes_nothing():
-    stack = make_stack(noise_set(), [{"batch": 4, "fraction": 0.3}])
-    late = make_stack(noise_set(), [{"batch": 4, "fraction": 0.3}])
+    stack = make_stack("s4aqa", noise_set(), [{"batch": 4, "fraction": 0.3}])
+    late = make_stack("s4aqa", noise_set(), [{"batch": 4, "fraction": 0.3}])
     for step in (BLOCK - 1, BLOCK, BLOCK + 1):
         stack.batch(step - 1)
         assert torch.equal(stack.batch(step).x, late.batch(step).x)
@@ -190,6 +170,15 @@ def test_a_block_boundary_changes_nothing():
 
 def small(**kw):
     return {"steps": 40, "batch": 8, "fraction": 0.3, **kw}
+
+
+@pytest.mark.parametrize("kind", [list, tuple, np.array])
+def test_numbers_are_items_of_all_runs_and_lists_of_numbers_one_a_run(kind):
+    stack = make_stack("s4aqa", noise_set(60, 4), [{"seed": 0}, {"seed": 1}])  # two runs, two items
+    for_all, own = stack.predict(kind([3, 7])), stack.predict([kind([3, 7]), [5]])
+    assert [len(out["score"]) for out in for_all] == [2, 2] and [len(out["score"]) for out in own] == [2, 1]
+    assert np.array_equal(for_all[0]["score"], own[0]["score"])
+    assert np.allclose(stack.predict([5])[1]["score"], own[1]["score"])
 
 
 def test_train_gives_a_lone_run_and_a_stacked_one_the_same_result():
@@ -261,7 +250,7 @@ def test_no_score_of_an_unlabelled_or_test_video_reaches_a_run():
     data = noise_set()
     split = official(data)
     s = S4AQA.resolve(small(how="random"))
-    labels = Labels(data, split, s)
+    labels = SCORES.labels(data, split, s)
     hidden = np.setdiff1d(np.arange(len(data)), labels.train)
     assert np.isnan(labels.scores[hidden]).all() and np.isfinite(labels.scores[labels.train]).all()
     stack = Stack(S4AQA, data, split, [s], [labels], "cpu")

@@ -1,0 +1,112 @@
+"""Tasks by hand: what they hand out, in which units they answer, and what they measure."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from aqa_lib import data as data_sets
+from aqa_lib import tasks
+from aqa_lib.data.splits import Split
+from aqa_lib.errors import UserError
+
+
+def scored(**more):
+    ids, scores = list("abcdefgh"), np.array([10.0, 20, 30, 40, 50, 60, np.nan, 80])
+    x = np.arange(8 * 2 * 3, dtype="f4").reshape(8, 2, 3)
+    return data_sets.AssessmentSet(name="eight", features=x, scores=scores, ids=ids, **more)
+
+
+SPLIT = Split("official", np.array([0, 1, 2, 3, 6]), np.array([4, 5, 7]))
+
+
+def test_scores_that_were_not_drawn_are_not_handed_out():
+    settings = {"fraction": 0.75, "draw": 0, "how": "random", "validation": 0.0}
+    labels = tasks.SCORES.labels(scored(), SPLIT, settings)
+    assert len(labels.train) == 3 and set(labels.train) < {0, 1, 2, 3}
+    assert sorted([*labels.train, *labels.unlabelled]) == [0, 1, 2, 3, 6]
+    hidden = np.setdiff1d(np.arange(8), labels.train)
+    assert np.isnan(labels.scores[hidden]).all() and labels.scale == 5 / np.nanmax(labels.scores)
+
+
+def test_predictions_come_back_in_the_judges_unit():
+    labels = tasks.Labels(np.array([0]), np.array([1]), np.zeros(8), scale=0.5)
+    out = {"score": np.array([1.0]), "variance": np.array([1.0]), "quantiles": np.array([[1.0, 2.0]]), "x": np.ones(1)}
+    found = tasks.SCORES.units(out, labels)
+    assert (found["score"], found["variance"], found["x"]) == (2.0, 4.0, 1.0)
+    assert found["quantiles"].tolist() == [[2.0, 4.0]]
+
+
+def test_learnt_from_scores_compared_by_pairs():
+    """Pairs of two tested items count; e-h is right, f-e wrong, a-b is not tested."""
+    data = scored(pairs=[[4, 7], [5, 4], [0, 1]])
+    out = {"score": np.array([3.0, 2.0, 1.0])}  # of e, f, h
+    found = tasks.SCORES.measures(data, SPLIT, SPLIT.test, out)
+    assert found["pairwise_accuracy"] == 0.5
+    assert found["spearman"] == pytest.approx(spearmanr([3, 2, 1], [50, 60, 80])[0])
+    assert "pairwise_accuracy" not in tasks.SCORES.measures(scored(), SPLIT, SPLIT.test, out)
+
+
+def test_what_is_kept_of_scores_with_quantiles():
+    out = {"score": np.arange(3.0), "variance": np.ones(3), "quantiles": np.arange(6.0).reshape(3, 2)}
+    table = tasks.SCORES.kept(scored(), SPLIT.test, {5: {"score": np.zeros(3)}, 10: out})
+    assert list(table) == ["id", "score", "step_5", "step_10", "variance", "quantile_0", "quantile_1"]
+    assert table["id"].tolist() == ["e", "f", "h"] and table["quantile_1"].tolist() == [1, 3, 5]
+
+
+def untrimmed():
+    """Two training videos of class run, one of jump, a test video of each; a second a segment."""
+    ids = ["r1", "r2", "j1", "r3", "j2"]
+    rows = [(i, "run" if i[0] == "r" else "jump", 2.0, 4.0) for i in ids]
+    seconds = np.stack([np.arange(6.0), np.arange(6.0) + 1], 1)[None].repeat(5, 0)
+    return data_sets.AssessmentSet(
+        name="five", features=np.ones((5, 6, 2), "f4"), ids=ids, seconds=seconds,
+        actions=pd.DataFrame(rows, columns=["video", "label", "start", "end"]),
+    )  # fmt: skip
+
+
+PARTS = Split("official", np.array([0, 1, 2]), np.array([3, 4]))
+
+
+def test_clusters_get_the_name_of_most_of_their_training_videos():
+    found = {"cluster": np.array([7, 7, 3, 7, 3])}  # only the training videos' may count
+    segments = [("r3", 7, 2.0, 4.0, 0.9), ("j2", 3, 2.0, 3.0, 0.8)]  # tIoU 1 and .5
+    columns = ["video", "cluster", "start", "end", "score"]
+    out = {"segments": pd.DataFrame(segments, columns=columns), "found": found}
+    got = tasks.ACTIONS.measures(untrimmed(), PARTS, PARTS.test, out)
+    assert (got["nmi"], got["ari"], got["purity"]) == (1, 1, 1)
+    assert [got[f"mAP_{t:g}"] for t in (0.3, 0.5, 0.6, 0.7)] == [1, 1, 0.5, 0.5]
+    assert got["average_mAP"] == pytest.approx((1 + 1 + 1 + 0.5 + 0.5) / 5)
+    mixed = {"cluster": np.array([0, 1, 1, -1, -1])}  # cluster 1 has one of each: named by the first class of the two
+    got = tasks.ACTIONS.measures(untrimmed(), PARTS, PARTS.test, {**out, "found": mixed})
+    assert got["average_mAP"] == 0 and got["purity"] == pytest.approx(2 / 3)
+
+
+def test_nothing_found_is_no_error():
+    out = {"segments": pd.DataFrame(columns=["video", "cluster", "start", "end", "score"]), "found": {}}
+    assert tasks.ACTIONS.measures(untrimmed(), PARTS, PARTS.test, out)["average_mAP"] == 0
+
+
+def test_classes_are_seen_by_the_weakly_supervised_alone():
+    data = untrimmed()
+    assert tasks.ACTIONS.labels(data, PARTS, {"weak": False}).classes.tolist() == [-1] * 5
+    assert tasks.ACTIONS.labels(data, PARTS, {"weak": True}).classes.tolist() == [1, 1, 0, -1, -1]
+
+
+def test_a_split_without_a_held_out_pair_is_one_sentence_before_anything_is_trained():
+    data = scored(pairs=[[0, 1], [1, 2], [0, 2]])
+    with pytest.raises(UserError, match="the official split leaves no ranked pair with a held-out video") as error:
+        tasks.PAIRS.labels(data, SPLIT, {"fraction": 1.0, "draw": 0})
+    assert data.name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_data_of_another_kind_are_one_sentence():
+    for task, data, words in (
+        (tasks.SCORES, untrimmed(), "no scores to learn from"),
+        (tasks.PAIRS, scored(), "no ranked pairs"),
+        (tasks.ACTIONS, scored(), "no actions"),
+    ):
+        with pytest.raises(UserError, match=words):
+            task.check(data)
+    with pytest.raises(UserError, match="did you mean 'pairs'"):
+        tasks.get("pair")

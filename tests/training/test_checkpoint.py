@@ -1,0 +1,124 @@
+"""A killed stack goes on from its checkpoint as if nothing had happened, also when some of its runs had ended."""
+
+import numpy as np
+import pytest
+from helpers import of_scores, world
+
+from aqa_lib import methods
+from aqa_lib.data.splits import official
+from aqa_lib.training import Checkpoints, checkpoint, train
+
+STEPS = [4, 4, 8, 4, 8]  # of five runs
+WORLDS = [0, 0, 2, 1, 1]  # all runs of the first end
+GRADIENT = [name for name in of_scores() if methods.get(name).gradient]
+
+
+class Killed(BaseException):
+    """What no code catches."""
+
+
+def asked(name, **settings):
+    """Data, splits and runs of one call."""
+    worlds = [world(seed=seed, n_train=80, n_test=10 + seed) for seed in range(3)]
+    data = [worlds[w] for w in WORLDS]
+    made = {**methods.get(name).small, "fraction": 0.4, "batch": 32, "every": 3, "lr": 2e-3, **settings}
+    if name == "trs":
+        made["burn_in"] = 0.0  # a run in burn-in sums up more rows, of zeros, where others are beyond theirs
+    runs = [{**made, "seed": k, "draw": k, "steps": steps} for k, steps in enumerate(STEPS)]
+    return data, list(map(official, data)), runs
+
+
+def killed_after(saves, monkeypatch):
+    """From now on the process dies when a stack has saved its state so many times."""
+    save, count = checkpoint.Writer.save, []
+
+    def last(self, *args):
+        save(self, *args)
+        count.append(1)
+        if len(count) == saves:
+            raise Killed
+
+    monkeypatch.setattr(checkpoint.Writer, "save", last)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "settings"), [*((name, {}) for name in GRADIENT), ("s4aqa", {"balance": True})], ids=str
+)
+@pytest.mark.parametrize("order", [[2, 4], [4, 2]], ids=str)
+def test_what_goes_on_has_the_bits_that_it_would_have_had(name, settings, order, tmp_path, monkeypatch):
+    """After six steps three runs have ended; the others come back in either order, without the ended ones' data."""
+    data, splits, runs = asked(name, **settings)
+    whole = train(name, data, splits, runs, weights=True)
+    ids, ended = [f"run{k}" for k in range(5)], {}
+    with monkeypatch.context() as patch:
+        killed_after(6, patch)
+        with pytest.raises(Killed):
+            train(name, data, splits, runs, weights=True, on_result=ended.__setitem__,
+                  checkpoints=Checkpoints(tmp_path, ids, seconds=0))  # fmt: skip
+    assert sorted(ended) == [0, 1, 3]
+    (path,) = tmp_path.iterdir()
+    assert Checkpoints.read(path)["names"] == ["run2", "run4"]
+    rest = [[part[i] for i in order] for part in (data, splits, runs, ids)]
+    steps, before = [], type(methods.get(name)).before
+    monkeypatch.setattr(type(methods.get(name)), "before", lambda *a: steps.append(a[2]) or before(*a))
+    results = train(name, *rest[:3], weights=True, checkpoints=Checkpoints(tmp_path, rest[3], seconds=1e9))
+    assert steps == [6, 7]  # not from the first step again
+    for i, result in zip(order, results, strict=True):
+        for part, value in whole[i].weights.items():
+            assert np.array_equal(result.weights[part], value), part
+        assert result.curve.equals(whole[i].curve) and result.predictions.equals(whole[i].predictions)
+    assert not list(tmp_path.iterdir())
+
+
+def test_checkpoints_of_other_sources_and_damaged_ones_are_begun_again(tmp_path, monkeypatch):
+    data, splits, runs = asked("usdl")
+    ids = [f"run{k}" for k in range(5)]
+    with monkeypatch.context() as patch:
+        killed_after(6, patch)
+        with pytest.raises(Killed):
+            train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, "old", 0))
+    assert Checkpoints(tmp_path, ids, "new").found(range(5)) == []
+    assert [places for _, _, places in Checkpoints(tmp_path, ids, "old").found(range(5))] == [[2, 4]]
+    assert Checkpoints(tmp_path, ["another"], "old").found([0]) == []
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.warns(UserWarning, match="cannot be read .*: its runs begin again"):
+        assert Checkpoints(tmp_path, ids, "old").found(range(5)) == []
+
+
+def test_what_another_run_depended_on_does_not_matter(tmp_path, monkeypatch):
+    """Runs on data sets of two readers: those of one have ended, and the others still find their checkpoint."""
+    data, splits, runs = asked("usdl")
+    ids, codes = [f"run{k}" for k in range(5)], ["one", "one", "other", "one", "one"]
+    with monkeypatch.context() as patch:
+        killed_after(6, patch)
+        with pytest.raises(Killed):
+            train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, codes, 0))
+    for left, asked_for, places in [
+        (["run2", "run4"], ["other", "one"], [0, 1]),
+        (["run4"], ["one"], [0]),
+        (["run2", "run4"], ["edited", "one"], [1]),
+    ]:
+        found = Checkpoints(tmp_path, left, asked_for).found(range(len(left)))
+        assert [here for *_, here in found] == [places]
+
+
+def test_a_later_state_takes_the_place_of_the_one_that_it_went_on_from(tmp_path, monkeypatch):
+    """Killed once more: two of five runs are left, and one file, from which they end."""
+    data, splits, runs = asked("usdl")
+    whole, files = train("usdl", data, splits, runs, weights=True), []
+    for saves, left in ((5, range(5)), (2, [2, 4])):
+        given = [[part[i] for i in left] for part in (data, splits, runs)]
+        saved = Checkpoints(tmp_path, [f"run{i}" for i in left], seconds=0)
+        with monkeypatch.context() as patch:
+            killed_after(saves, patch)
+            with pytest.raises(Killed):
+                train("usdl", *given, checkpoints=saved)
+        files.append(list(tmp_path.iterdir()))
+    assert list(map(len, files)) == [1, 1] and files[0] != files[1]
+    assert Checkpoints.read(files[1][0])["loop"]["step"] == 7
+    results = train("usdl", *given, weights=True, checkpoints=saved)
+    for i, result in zip((2, 4), results, strict=True):
+        assert all(np.array_equal(result.weights[part], value) for part, value in whole[i].weights.items())
+    assert not list(tmp_path.iterdir())
