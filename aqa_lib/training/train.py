@@ -86,9 +86,10 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         stack = Stack(method, *([part[i] for i in places] for part in (data, splits, runs, labels)), device)
         if state:
             stack.load(*state)
+        torch.backends.cuda.matmul.allow_tf32 = stack.runs[0]["precision"] == "tf32"  # alike in a stack, not in a call
         return Loop(stack, places, weights, compile, end, checkpoints)
 
-    with machine(device, runs[0]["precision"] if runs else "fp32"):
+    with machine(device):
         left = set(range(len(runs)))
         for state, keep, places in checkpoints.found(left) if checkpoints else ():
             loop(places, (state, keep)).resume(state, keep).run()
@@ -99,7 +100,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
 
 
 @contextmanager
-def machine(device, precision):
+def machine(device):
     """torch set up for training, and as it was when that ends.
 
     On a CPU one thread: two collapse when a core is busy, so the work is spread over processes.
@@ -108,7 +109,6 @@ def machine(device, precision):
     try:
         if torch.device(device).type == "cpu":
             torch.set_num_threads(1)
-        torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
         yield
     finally:
         torch.set_num_threads(threads)

@@ -25,7 +25,6 @@ from aqa_lib.study.summary import summary
 from aqa_lib.study.variants import by_name
 
 WORLD = {"name": "surrogate", "n_train": 60, "n_test": 30, "D": 16}
-WORLD_OPTIONS = {k: v for k, v in WORLD.items() if k != "name"}
 BLOCKS = {"official": {"split": "official"}, "leak-free": {"split": "leak_free"}}
 TASKS = ["Suturing", "Needle_Passing", "Knot_Tying"]
 QUICK = {"steps": 20, "batch": 8}

@@ -6,19 +6,10 @@ import yaml
 from aqa_lib.batch.plan import read_plan
 from aqa_lib.errors import UserError
 from aqa_lib.study.comparison import check
-from aqa_lib.study.study import Study
 
 WORLD = {"name": "surrogate", "n_train": 60, "n_test": 30, "D": 16}
 WORLD_OPTIONS = {k: v for k, v in WORLD.items() if k != "name"}
 BLOCKS = {"official": {"split": "official"}, "leak-free": {"split": "leak_free"}}
-TASKS = ["Suturing", "Needle_Passing", "Knot_Tying"]
-QUICK = {"steps": 20, "batch": 8}
-
-
-@pytest.fixture
-def study(tmp_path, monkeypatch):
-    monkeypatch.setenv("AQA_OUTPUTS", str(tmp_path / "outputs"))
-    return Study("explore")
 
 
 # ---- configs

@@ -8,6 +8,7 @@ from aqa_lib.data.splits import official
 from aqa_lib.errors import UserError
 from aqa_lib.models import functions
 from aqa_lib.training import train
+from aqa_lib.training.train import Loop
 
 RUN = {"steps": 5, "batch": 4, "fraction": 0.4}
 
@@ -28,6 +29,19 @@ def test_threads_and_tf32_are_as_they_were(run):
     finally:
         torch.set_num_threads(before[0])
         torch.backends.cuda.matmul.allow_tf32 = before[1]
+
+
+def test_every_stack_of_a_call_has_the_precision_of_its_runs(monkeypatch):
+    seen, run = [], Loop.run
+
+    def watched(self):
+        seen.append((self.stack.runs[0]["precision"], torch.backends.cuda.matmul.allow_tf32))
+        return run(self)
+
+    monkeypatch.setattr(Loop, "run", watched)
+    data = noise_set()
+    train("s4aqa", data, official(data), [RUN, {**RUN, "precision": "tf32"}, {**RUN, "precision": "bf16"}])
+    assert sorted(seen) == [("bf16", False), ("fp32", False), ("tf32", True)]
 
 
 @pytest.mark.parametrize(("bf16", "fast"), [(1.0, True), (3.0, False), (1.9, False)])
