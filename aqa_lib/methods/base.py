@@ -22,6 +22,9 @@ LOOP = {  # the training loop of methods with gradients
     "lr": Setting(5e-4, "learning rate", low=0, per_run=True),
     "weight_decay": Setting(1e-4, "L2 penalty, as torch's optimisers add it", low=0, per_run=True),
     "momentum": Setting(0.0, "momentum of SGD", 0, 1),
+    "aside": Setting(
+        0.125, "share of the unlabelled videos that is kept aside, to see whether mechanisms are on", 0, 0.5, per_run=True
+    ),
     "precision": Setting("fp32", "of matrix products", choices=("fp32", "tf32", "bf16")),
 }
 
@@ -54,6 +57,9 @@ class Method:
     variants: dict = {}  # {name in tables: settings}, what it is compared as; {title: {}} where empty
     ablation: dict = {}  # {name in tables: settings}: its parts switched on one after another
     beside: dict = {}  # {name in tables: (method, settings)}: what stands beside it, given the same and no network
+    control: dict = {}  # settings that leave its mechanisms on and nothing in them to learn of the unlabelled
+    from_the_start: tuple = ()  # mechanisms whose two sides are alike before training: views of one video
+    transient: tuple = ()  # mechanisms that work where they end at nothing: an adversary that has lost
     compared = True  # whether a comparison of all methods has it
 
     def uses(self, settings):
@@ -99,6 +105,30 @@ class Method:
 
     def finished(self, stack, step):
         """Which runs [K] are done before their last step, or None."""
+
+    def mechanisms(self, settings):
+        """Names of the terms by which a run learns from unlabelled videos."""
+        return ()
+
+    def working(self, settings):
+        """The first and the last share of a run's steps in which its mechanisms are to work."""
+        return 0.0, 1.0
+
+    def auxiliary(self, batch, terms):
+        """{mechanism: its weighted part of the loss [K]} of what `losses` gave; by default all but the regression."""
+        names = dict.fromkeys(name for s in batch.runs for name in self.mechanisms(s))
+        return dict.fromkeys(names, terms["loss"] - terms["regression"])
+
+    def encoding(self, model):
+        """The parameters at which gradients of the terms are compared: those of the encoder."""
+        return [p for name, p in model.named_parameters() if name.startswith("encoder") and p.requires_grad]
+
+    def alive(self, model, batch):
+        """{mechanism: Exchange}: what each unlabelled video costs with its own target, and with another video's.
+
+        Of a closed-form method: alive(arrays, data, items, scores, settings), [n] each.
+        """
+        return {}
 
     def found(self, stack):
         """What training itself has made of items, name -> [K,N] (clusters, pseudo-labels): only to be measured."""

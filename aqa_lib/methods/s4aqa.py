@@ -25,11 +25,13 @@ and `watch` (records those norms).
 """
 
 import torch
+import torch.nn.functional as F
 
 from aqa_lib import losses
 from aqa_lib.data.ragged import Ragged
 from aqa_lib.errors import UserError
 from aqa_lib.methods._encoded import for_all
+from aqa_lib.methods._exchange import EXCHANGE, ROLLS, Exchange, another, exchanged
 from aqa_lib.methods.base import SHARES, Method, Setting
 from aqa_lib.models.functions import constant, hashed, resampled, reverse_gradient
 from aqa_lib.models.s4aqa import S4AQA
@@ -66,15 +68,19 @@ class SemiSupervised(Method):
         "balance": Setting(False, "scale auxiliary losses to the regression's gradient at the encoder"),
         "watch": Setting(False, "record the norms of the losses' gradients at the encoder"),
         "drop": Setting(0.5, "dropout of the encoder, in steps of 1/256", 0, 0.99),
+        "head": Setting("norm", "hidden layer of decoder and discriminator", choices=("norm", "plain")),
+        "exchange": EXCHANGE,
         "shares": SHARES,
     }
-    PLACES = {"mask": 2, "drop0": 4, "drop1": 4, "drop2": 4, "flow0": 4, "flow1": 4, "flow2": 4}
+    control = {"exchange": True}
+    transient = ("alignment",)
+    PLACES = {"another": 1, "lot": 1, "mask": 2, "drop0": 4, "drop1": 4, "drop2": 4, "flow0": 4, "flow1": 4, "flow2": 4}
 
     def build(self, runs, data):
         s = runs[0]
         inputs = [data.view(m).shape[2] for m in s["modality"].split("+")]
         made = dict(segments=self.segments(s, data), inputs=inputs, ragged=self.ragged(data))
-        made |= dict(drop=s["drop"], precision=s["precision"], all_segments=s["pretext"] == "still")
+        made |= dict(drop=s["drop"], precision=s["precision"], all_segments=s["pretext"] == "still", head=s["head"])
         return S4AQA(runs=len(runs), **made)
 
     def check(self, settings, data):
@@ -102,23 +108,12 @@ class SemiSupervised(Method):
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each; `batch` holds what the runs of the stack need."""
-        used = set().union(*map(self.uses, batch.runs))
-        sets = [s for s in ORDER if s in used]
-        keep = [self.keep(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
-        f, recovered, targets = [], [], []
-        for modality, encoder, decoder in zip(self.modalities(batch), model.encoders, model.decoders, strict=True):
-            x = batch.x if modality == "rgb" else batch.view(modality)
-            encoded = self.encodings(encoder, x, batch, modality, sets, keep)
-            f.append(encoded)
-            recovered.append({s: decoder(encoded[s]) for s in (MASKED, HINTED) if s in used})
-            segments = encoder.segments
-            targets.append({s: self.target(x, s, keep, batch, segments) for s in (MASKED, HINTED) if s in used})
-        f = {s: torch.cat([e[s] for e in f], -1) if len(f) > 1 else f[0][s] for s in sets}
-
+        used, sets, keep, f, recovered = self.passes(model, batch)
         terms = {"regression": losses.squared_error(model.scores(f[LABELLED]), batch.y)}
         weights = {"regression": None}
         if MASKED in used:
-            terms["recovery"] = self.recovery(batch, recovered, targets, used)
+            place = another(batch) if any(s["exchange"] for s in batch.runs) else None
+            terms["recovery"] = self.recovery(batch, recovered, self.targets_of(model, batch, keep, used, place), used)
             weights["recovery"] = batch.weight("lambda1", "recover")
         if any(s["align"] for s in batch.runs):
             terms["alignment"] = self.alignment(model, batch, f, [s for s in sets if s != HINTED])
@@ -139,6 +134,86 @@ class SemiSupervised(Method):
         for name, term in terms.items():
             loss = loss + (term if weights[name] is None else weights[name] * term)
         return {"loss": loss, **terms, **{f"gradient {name}": value for name, value in norms.items()}}
+
+    def passes(self, model, batch):
+        """(what is used, the sets, what is kept of masked ones, f [K,B,TC] of each set, what is recovered)."""
+        used = set().union(*map(self.uses, batch.runs))
+        sets = [s for s in ORDER if s in used]
+        keep = [self.keep(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
+        f, recovered = [], []
+        for modality, encoder, decoder in zip(self.modalities(batch), model.encoders, model.decoders, strict=True):
+            encoded = self.encodings(encoder, self.seen(batch, modality), batch, modality, sets, keep)
+            f.append(encoded)
+            recovered.append({s: decoder(encoded[s]) for s in (MASKED, HINTED) if s in used})
+        f = {s: torch.cat([e[s] for e in f], -1) if len(f) > 1 else f[0][s] for s in sets}
+        return used, sets, keep, f, recovered
+
+    def targets_of(self, model, batch, keep, used, place=None):
+        """What is to be recovered, a dict of sets a modality; `place` [K,B]: of the videos that stand there instead."""
+        found = []
+        for modality, encoder in zip(self.modalities(batch), model.encoders, strict=True):
+            x = self.seen(batch, modality)
+            x = x if place is None else x.gather(3, place[:, None, None, :, None].expand_as(x))
+            sets = [s for s in (MASKED, HINTED) if s in used]
+            found.append({s: self.target(x, s, keep, batch, encoder.segments) for s in sets})
+        return found
+
+    @staticmethod
+    def seen(batch, modality):
+        return batch.x if modality == "rgb" else batch.view(modality)
+
+    def mechanisms(self, settings):
+        return ("recovery",) * settings["recover"] + ("alignment",) * settings["align"]
+
+    def working(self, settings):
+        return 0.0, settings["pretrain"] or 1.0
+
+    def auxiliary(self, batch, terms):
+        weights = {"recovery": ("lambda1", "recover"), "alignment": ("lambda2", "align")}
+        return {name: batch.weight(*weights[name]) * terms[name] for name in weights if name in terms}
+
+    def alive(self, model, batch):
+        """Recovery: the same place of another video. Alignment: the domains exchanged."""
+        used, sets, keep, f, recovered = self.passes(model, batch)
+        found, here = {}, torch.arange(batch.y.shape[1], device=batch.x.device).expand_as(batch.y)
+        if MASKED in used:
+
+            def cost(r):  # [K,B]
+                targets = self.targets_of(model, batch, keep, {MASKED}, here.roll(-r, 1) if r else None)
+                each = [(a[MASKED] - b[MASKED]).abs().mean(-1) for a, b in zip(recovered, targets, strict=True)]
+                return sum(each) / len(each)
+
+            first = self.targets_of(model, batch, keep, {MASKED})[0][MASKED]
+            found["recovery"] = exchanged(cost, (first - first.mean(1, keepdim=True)).abs().mean((1, 2)))
+        if any(s["align"] for s in batch.runs):
+            sets = [s for s in sets if s != HINTED]
+            found["alignment"] = self.confusion(model, batch, f, sets)
+        return found
+
+    def confusion(self, model, batch, f, sets):
+        """What the discriminator pays for each pair of a labelled and an unlabelled video, the domains exchanged and
+        not; where MMD aligns, what each video adds to it when domains are drawn by lot, and as they are."""
+        weight, kind = batch.table(self.set_weights)[:, sets], batch.runs[0]["alignment"]
+        if kind == "grl":
+            z = {s: self.logits(model, f[s], batch.weight("grl")) for s in sets}
+
+            def cost(exchange):
+                signs = [-1.0 if (s == LABELLED) != exchange else 1.0 for s in sets]
+                return sum(weight[:, [i]] * F.softplus(sign * z[s]) for i, (s, sign) in enumerate(zip(sets, signs)))
+
+            return Exchange(cost(False), cost(True))
+        signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)
+        weight, x = weight * signs, [f[s] for s in sets]
+        lots = [self.lot(batch, r) for r in range(ROLLS)]
+        kernel = kind.removeprefix("mmd_")
+        by_lot = sum(losses.mmd_parts(x, weight, kernel, lot) for lot in lots) / len(lots)
+        return Exchange(by_lot, losses.mmd_parts(x, weight, kernel))
+
+    @staticmethod
+    def lot(batch, number=0):
+        """+1 or -1 [K,B]: whether the labelled and the unlabelled video of a place keep their domains, by lot."""
+        words = hashed(batch.keys["lot"][:, 0] + number, batch.y.shape[1])
+        return (words & 1).to(batch.y.dtype) * 2 - 1
 
     @staticmethod
     def modalities(batch):
@@ -192,15 +267,17 @@ class SemiSupervised(Method):
     def alignment(self, model, batch, f, sets):
         """L_adv, or the squared MMD of labelled and unlabelled encodings, with the weights of Eq. 6; [K]."""
         weight = batch.table(self.set_weights)[:, sets]
-        kind = batch.runs[0]["alignment"]
+        kind, keeps = batch.runs[0]["alignment"], None
+        if any(s["exchange"] for s in batch.runs):  # the control's domains are drawn by lot
+            keeps = torch.where(batch.weight("exchange").unsqueeze(1) > 0, self.lot(batch), 1.0)
         if kind != "grl":
             signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)
-            return losses.mmd([f[s] for s in sets], weight * signs, kind.removeprefix("mmd_"))
+            return losses.mmd([f[s] for s in sets], weight * signs, kind.removeprefix("mmd_"), keeps)
         coefficient = batch.weight("grl")
         if any(s["ramp"] for s in batch.runs):  # DANN: 2 / (1 + exp(-10 p)) - 1 = tanh(5 p)
             coefficient = torch.where(batch.weight("ramp") > 0, torch.tanh(5 * batch.progress()), 1) * coefficient
         logits = [self.logits(model, f[s], coefficient) for s in sets]
-        return losses.domain_confusion(logits, [s == LABELLED for s in sets], weight)
+        return losses.domain_confusion(logits, [s == LABELLED for s in sets], weight, keeps)
 
     @staticmethod
     def balanced(batch, weights, norms):

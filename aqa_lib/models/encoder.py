@@ -17,15 +17,18 @@ def widths_of(inputs):
 
 
 class Head(Model):
-    """FC-ReLU-FC: x [K,R,in] -> [K,R,out]."""
+    """FC-ReLU-FC: x [K,R,in] -> [K,R,out]; with `norm` FC-LayerNorm-ReLU-FC, the norm without parameters."""
 
-    def __init__(self, *, runs, inputs, hidden, outputs, precision):
+    def __init__(self, *, runs, inputs, hidden, outputs, precision, norm=False):
         super().__init__()
+        self.norm = norm
         self.first = Linear(runs=runs, inputs=inputs, outputs=hidden, precision=precision)
         self.last = Linear(runs=runs, inputs=hidden, outputs=outputs, precision=precision)
 
     def forward(self, x):
-        return self.last(self.first(x).relu())
+        h = self.first(x)
+        h = torch.nn.functional.layer_norm(h, h.shape[-1:]) if self.norm else h
+        return self.last(h.relu())
 
 
 class Encoder(Model):

@@ -194,13 +194,14 @@ class Model(nn.Module):
     def still(self):
         """Inside, training passes leave the running statistics alone: for perturbed or mixed copies."""
         norms = [layer for layer in self.modules() if isinstance(layer, NormReluDrop)]
+        before = [norm.track for norm in norms]
         for norm in norms:
             norm.track = False
         try:
             yield
         finally:
-            for norm in norms:
-                norm.track = True
+            for norm, track in zip(norms, before, strict=True):
+                norm.track = track
 
     def state(self, k):
         """Run k's weights and statistics by name, as numpy arrays."""

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 
 from aqa_lib import tasks
+from aqa_lib.training.alive import Looks
 
 
 class History:
@@ -16,6 +17,7 @@ class History:
         self.items = np.unique(np.concatenate([self.tested, labels.validation]))  # what is predicted
         self.test, self.watched = (np.searchsorted(self.items, i) for i in (self.tested, labels.validation))
         self.rows, self.outs, self.last, self.best, self.waited = [], {}, 0, np.inf, 0
+        self.looks = Looks(method, settings) if method.gradient else None
 
     def add(self, step, sums, predicted, found):
         """Losses summed since the last evaluation, named predictions of `items`, what training found of items."""
@@ -35,6 +37,10 @@ class History:
         self.outs[step] = out
         self.last = step
 
+    def saw(self, step, row):
+        """Of what a look at the mechanisms has seen, the numbers go into the curve."""
+        self.rows[-1] |= self.looks.add(step, row)
+
     @property
     def stopped(self):
         return 0 < self.settings.get("patience", 0) <= self.waited
@@ -49,6 +55,8 @@ class History:
     def result(self, seconds, kept):
         """The last evaluation is what the run reports; every other can be recomputed from its tables."""
         last = {n: v for n, v in self.rows[-1].items() if n != "step"}
+        last = {n: v for n, v in last.items() if not n.endswith("_collapsed")}
+        last |= self.looks.states() if self.looks else {}
         metrics = {**last, "steps_taken": self.last, "labels": len(self.labels.train), "seconds": seconds}
         weights, about = kept
         return {**self.tables(), "metrics": metrics, "weights": weights, "about": about}
@@ -60,10 +68,12 @@ class History:
     def state(self):
         """Plain values for a checkpoint."""
         outs = [[step, {n: _plain(v) for n, v in out.items()}] for step, out in self.outs.items()]
-        return {"rows": self.rows, "outs": outs, "last": self.last, "best": float(self.best), "waited": self.waited}
+        found = {"rows": self.rows, "outs": outs, "last": self.last, "best": float(self.best), "waited": self.waited}
+        return found | {"looks": self.looks.state()}
 
     def load(self, state):
         self.rows, self.last, self.best, self.waited = (state[n] for n in ("rows", "last", "best", "waited"))
+        self.looks.load(state["looks"])
         self.outs = {step: {n: _array(v) for n, v in out.items()} for step, out in state["outs"]}
 
 

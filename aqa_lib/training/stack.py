@@ -13,6 +13,7 @@ import torch
 
 from aqa_lib import chance, tasks
 from aqa_lib.errors import UserError
+from aqa_lib.training.alive import kept_aside
 from aqa_lib.training.optim import Optimiser
 from aqa_lib.training.pool import Pool
 
@@ -135,6 +136,7 @@ class Stack:
         self.queues = []
         for s, lab, first in zip(self.runs, self.labels, self.offsets, strict=True):
             others = lab.unlabelled if len(lab.unlabelled) else lab.train  # a run that rides along uses none of them
+            others = kept_aside(others, s)[1] if self.method.mechanisms(s) else others
             known = lab.train if lab.pairs is None else lab.pairs
             items = {"labelled": known + first, "unlabelled": others + first}
             self.queues.append([Queue(items[name], s["seed"], name) for name in self.streams])
@@ -186,7 +188,16 @@ class Stack:
             self.draw(step // BLOCK)
         items, keys = self.items[step % BLOCK], self.keys[step % BLOCK]  # [K,S,B], [K,streams]
         chosen = self.method.sample(self, step)
-        items = items if chosen is None else chosen
+        return self.made_of(items if chosen is None else chosen, keys, step, first)
+
+    def probe(self, items, number, step):
+        """A batch of items [K,2,B] with the keys of this number, the same whenever it is asked for."""
+        keys = [[chance.key(word, "probe", number) for word in row.tolist()] for row in self.base]
+        keys = torch.from_numpy(np.array(keys, dtype=np.uint64).reshape(self.base.shape).view(np.int64))
+        return self.made_of(items, keys.to(self.device), step)
+
+    def made_of(self, items, keys, step, first=False):
+        """The batch of items [K,S,B] with keys [K,streams]; `first`: of its block."""
         t = self.method.times(self, items, step)
         if first and t is not None:
             self.check_window(t, items)

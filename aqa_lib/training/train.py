@@ -16,6 +16,7 @@ import torch
 
 from aqa_lib import methods, tasks
 from aqa_lib.errors import UserError
+from aqa_lib.training.alive import look
 from aqa_lib.training.history import History
 from aqa_lib.training.stack import Stack
 
@@ -167,6 +168,10 @@ class Loop:
 
     def run(self):
         stack, method = self.stack, self.stack.method
+        if self.step == 0 and any(h.looks.wants_start for h in self.histories):
+            method.before(stack, 0)
+            for history, row in zip(self.histories, look(stack, 0, gradients=False), strict=True):
+                history.looks.start(row)
         while stack.runs:
             method.before(stack, self.step)
             terms = self.losses(stack.model, stack.batch(self.step))
@@ -211,6 +216,7 @@ class Loop:
         fresh = torch.tensor(due, device=stack.device)
         self.sums = {name: v.masked_fill(fresh, 0) for name, v in self.sums.items()}
         over = [o or h.stopped for o, h in zip(over, self.histories, strict=True)]
+        self.look_alive(due, over, lost)
         for k in range(len(self.places)):
             if over[k] and not lost[k]:
                 self.done(k, self.histories[k].result(self.seconds, self.kept(k) if self.weights else (None, None)))
@@ -223,6 +229,17 @@ class Loop:
             stack.select(stay)
         else:
             stack.runs = []
+
+    def look_alive(self, due, over, lost):
+        """See whether the mechanisms of the runs that are due for it are on; others of the stack are none the wiser."""
+        histories = [h if d and not gone else None for h, d, gone in zip(self.histories, due, lost, strict=True)]
+        wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.none_yet))
+                  for h, o in zip(histories, over, strict=True)]  # fmt: skip
+        if any(wanted):
+            gradients = any(w and h.looks.late(self.step) for h, w in zip(histories, wanted, strict=True))
+            for history, row, wants in zip(histories, look(self.stack, self.step, gradients), wanted, strict=True):
+                if wants:
+                    history.saw(self.step, row)
 
     def done(self, k, ended):
         self.end(self.places[k], Result(**ended))

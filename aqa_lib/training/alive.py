@@ -1,0 +1,206 @@
+"""Whether the mechanisms of a run were on: do they hold what belongs to a video, and does the encoder feel it?
+
+For every term by which a run learns from unlabelled videos, on training videos without a label that are kept aside
+(never test videos), at tenths of the later half of its steps:
+
+    index a   1 - L(own target) / L(another video's target), the same outputs (methods/_exchange.py)
+    t         of the differences over videos; where both sides are alike before training (views of one video), of how
+              far they have grown since the first step
+    share g   norm of the weighted term's gradient at the encoder, over that of the regression's
+
+on: t > 3 at the end and g >= .02 on average; weak: on, and g < .1; collapsed: L(another's target) is below a thousandth
+of its natural size, so that nothing differs; off: all else. Numbers that look like signs of life and are none: dead
+units, the spread of outputs, an error below that of the median, a large gradient, a small loss.
+"""
+
+import numpy as np
+import torch
+
+from aqa_lib import chance
+
+BATCHES = 4  # batches of videos kept aside that are looked at
+FEWEST = 8  # fewer videos than this are not kept aside: then those are looked at that are learnt from
+T, WEAK, STRONG, NOTHING = 3.0, 0.02, 0.1, 1e-3
+
+
+def kept_aside(unlabelled, settings):
+    """(items kept aside, the others) of a run's unlabelled videos."""
+    order = unlabelled[chance.permutation(chance.key(settings["seed"], "aside"), len(unlabelled))]
+    count = min(BATCHES * settings["batch"], int(settings["aside"] * len(unlabelled)))
+    count = count if count >= FEWEST else 0
+    return order[:count], np.sort(order[count:])
+
+
+def probes(stack):
+    """(items [P,K,2,B] of the probes, counted [P,K,B]): labelled videos beside those kept aside.
+
+    Where these are fewer than a batch, others fill it up and are not counted.
+    """
+    B, items, counted = stack.B, [], []
+    for lab, first, s in zip(stack.labels, stack.offsets, stack.runs, strict=True):
+        others = lab.unlabelled if len(lab.unlabelled) else lab.train
+        aside, rest = kept_aside(others, s)
+        aside = aside if len(aside) else others
+        fill = np.resize(rest if len(rest) else aside, max(0, B - len(aside)))
+        row = np.concatenate([aside[:B], fill])
+        many = np.resize(aside, BATCHES * B).reshape(BATCHES, B) if len(aside) > B else np.tile(row, (BATCHES, 1))
+        known = np.resize(lab.train, BATCHES * B).reshape(BATCHES, B)
+        items.append(np.stack([known, many], 1) + first)
+        counted.append(np.tile(np.arange(B) < len(aside), (BATCHES, 1)))
+    put = stack.pool.put
+    return put(np.stack(items, 1)), put(np.stack(counted, 1))
+
+
+def look(stack, step, gradients=True):
+    """[{mechanism: Look}] of every run of a stack; neither weights nor statistics nor memory change."""
+    method, memory = stack.method, stack.memory
+    items, counted = probes(stack)
+    seen, shares = {}, {}  # mechanism -> (own, other [P,K,B], size [K] or None)
+    with stack.model.still():
+        for p in range(BATCHES):
+            stack.memory = {name: value.clone() for name, value in memory.items()}
+            with torch.no_grad():
+                found = method.alive(stack.model, stack.probe(items[p], p, step))
+            for name, exchange in found.items():
+                seen.setdefault(name, []).append(exchange)
+        if gradients:
+            stack.memory = {name: value.clone() for name, value in memory.items()}
+            shares = gradient_shares(stack, items[0], step)
+    stack.memory = memory
+    seen = {name: numbers(parts) for name, parts in seen.items()}
+    items, counted = items[:, :, 1].cpu().numpy(), counted.cpu().numpy()
+    rows = []
+    for k, s in enumerate(stack.runs):
+        row, which = {}, counted[:, k]  # [P,B]
+        videos, place = np.unique(items[:, k][which], return_inverse=True)
+        times = np.bincount(place)
+        for name in method.mechanisms(s):
+            own, other, size = seen[name]
+            own, other = (np.bincount(place, part[:, k][which]) / times for part in (own, other))
+            share = float(shares[name][k]) if name in shares else np.nan
+            row[name] = Look(own, other, None if size is None else size[k], share)
+        rows.append(row)
+    return rows
+
+
+def numbers(parts):
+    """(own [P,K,B], other [P,K,B], size [K] or None) of the Exchanges of P batches, in numpy."""
+    own, other = (torch.stack([getattr(e, n) for e in parts]).double().cpu().numpy() for n in ("own", "other"))
+    sizes = [e.size.double().cpu().numpy() for e in parts if e.size is not None]
+    return own, other, np.mean(sizes, 0) if sizes else None
+
+
+def gradient_shares(stack, items, step):
+    """{mechanism: [K]} norm of its gradient at the encoder over that of the regression."""
+    method, model = stack.method, stack.model
+    batch = stack.probe(items, 0, step)
+    terms = method.losses(model, batch)
+    parameters = method.encoding(model)
+
+    def norm(term):
+        if not term.requires_grad:
+            return torch.zeros_like(term)
+        gradient = torch.autograd.grad(term.sum(), parameters, retain_graph=True, allow_unused=True)
+        squares = [g.flatten(1).square().sum(1) for g in gradient if g is not None]
+        return torch.stack(squares).sum(0).sqrt() if squares else torch.zeros_like(term)
+
+    regression = norm(terms["regression"]).clamp(min=1e-12)
+    parts = method.auxiliary(batch, terms)
+    return {name: (norm(part) / regression).detach().double().cpu().numpy() for name, part in parts.items()}
+
+
+class Look:
+    """What one look at one mechanism of one run has seen."""
+
+    def __init__(self, own, other, size=None, share=np.nan):
+        self.own, self.other, self.size, self.share = own, other, size, share
+
+    @property
+    def each(self):
+        """The index of every video [n]."""
+        mean = self.other.mean()
+        return (self.other - self.own) / mean if mean > 0 else np.zeros_like(self.own)
+
+    @property
+    def index(self):
+        return float(self.each.mean())
+
+    def t(self, before=None):
+        """Of the index over videos, or of its growth since `before` [n]."""
+        d = self.each if before is None else self.each - before
+        error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else 0.0
+        if not np.isfinite(d).all():
+            return 0.0
+        return float(d.mean() / error) if error > 1e-12 else 0.0
+
+    @property
+    def collapsed(self):
+        return bool(self.size is not None and self.other.mean() < NOTHING * self.size)
+
+
+class Looks:
+    """One run's looks, and what they say of it in the end."""
+
+    def __init__(self, method, settings):
+        self.names = method.mechanisms(settings)
+        self.method, self.steps = method, settings["steps"]
+        self.first, self.last = method.working(settings)
+        self.before, self.mark, self.rows = {}, -1, []
+
+    def due(self, step):
+        """Whether a tenth of the run's steps, from half of those at which its mechanisms work, has passed."""
+        if not self.names:
+            return False
+        now, begun = int(10 * step / self.steps + 1e-9), bool(self.method.transient) or self.late(step)
+        return now > self.mark and begun and self.first <= step / self.steps <= self.last + 1e-9
+
+    @property
+    def none_yet(self):
+        return bool(self.names) and not self.rows
+
+    def late(self, step):
+        """Whether gradients count: the later half of the steps at which its mechanisms work."""
+        return step / self.steps >= (self.first + self.last) / 2 - 1e-9
+
+    @property
+    def wants_start(self):
+        return any(name in self.method.from_the_start for name in self.names)
+
+    def start(self, row):
+        self.before = {name: row[name].each for name in self.names if name in self.method.from_the_start}
+
+    def add(self, step, row):
+        """Keep a look; return its numbers for the curve."""
+        self.mark = int(10 * step / self.steps + 1e-9)
+        found = {}
+        for name in self.names:
+            look = row[name]
+            found |= {f"{name}_index": look.index, f"{name}_t": look.t(self.before.get(name))}
+            found |= {f"{name}_share": look.share, f"{name}_collapsed": float(look.collapsed)}
+        self.rows.append({"step": step, **found})
+        return found
+
+    def states(self):
+        """{NAME_index, NAME_t, NAME_share, NAME_state} of every mechanism; t of those that may end: the largest."""
+        found = {}
+        for name in self.names:
+            if not self.rows:
+                found |= {f"{name}_state": "off"}
+                continue
+            last = self.rows[-1]
+            t = max(row[f"{name}_t"] for row in self.rows) if name in self.method.transient else last[f"{name}_t"]
+            shares = [row[f"{name}_share"] for row in self.rows if self.late(row["step"])]
+            share = float(np.mean(shares)) if shares else last[f"{name}_share"]
+            on = t > T and not share < WEAK  # a method in closed form has no gradients
+            state = "collapsed" if last[f"{name}_collapsed"] else "off" if not on else "weak" if share < STRONG else "on"
+            found |= {f"{name}_index": last[f"{name}_index"], f"{name}_t": t, f"{name}_share": share}
+            found |= {f"{name}_state": state}
+        return found
+
+    def state(self):
+        """Plain values for a checkpoint."""
+        return {"before": {n: v.tolist() for n, v in self.before.items()}, "mark": self.mark, "rows": self.rows}
+
+    def load(self, state):
+        self.before = {n: np.array(v) for n, v in state["before"].items()}
+        self.mark, self.rows = state["mark"], state["rows"]
