@@ -49,8 +49,9 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
         runs = [
             run_of(methods.get(name), variants[title][1], *rest, p) for p, title, *rest in (cells[i] for i in places)
         ]
-        on = [cells[i][0] for i in places]
-        table = study.train(name, [p.world for p in on], [p.split for p in on], runs, root=root, **train)
+        on = [(p, pairs.index(pair)) for p, _, _, pair in (cells[i] for i in places)]
+        worlds, parted = [p.replicate(number) for p, number in on], [p.split for p, _ in on]
+        table = study.train(name, worlds, parted, runs, root=root, **train)
         for place, (_, row) in zip(places, table.iterrows(), strict=True):
             found[place] = reported(study, row, rule, measures)
     rows = []
