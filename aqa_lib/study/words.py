@@ -142,19 +142,21 @@ def sentence(table, name, others):
     others = [others] if isinstance(others, str) else list(others)
     columns = verdict_columns(rows)
     mine = rows[rows["variant"] == choose("variant of this table", name, list(rows["variant"].unique()))]
-    own, left, off = mine["why"] == ITS_OWN, {}, []
+    own, left, off, partly = mine.get("mechanism", mine["why"]).str.startswith(MARK), {}, [], []
     if own.all():
         return f"{name}'s mechanism was off, so nothing follows for it."
     for other in others:
         column = columns[choose("baseline of this table", other, list(columns))]
-        told = mine[~own & (mine[column.replace("verdict", "why", 1)] != THE_OTHERS)]
-        if told.empty:
+        alive = mine[column.replace("verdict", "why", 1)] != THE_OTHERS
+        if not (~own & alive).any():
             off.append(other)
-        else:
-            left.setdefault(tuple(places(told, column).items()), []).append(other)
+            continue
+        left.setdefault(tuple(places(mine[~own & alive], column).items()), []).append(other)
+        partly += [other] if not alive[~own].all() else []
     if not left:
         return f"The mechanism of {listed(off)} was off, so nothing follows for {name}."
     ends = ["; elsewhere its mechanism was off"] if own.any() else []
+    ends += [f"; elsewhere the mechanism of {listed(partly)} was off"] if partly else []
     ends += [f"; the mechanism of {listed(off)} was off"] if off else []
     for named in (True, False):
         clauses = [clause(listed(names), len(names), dict(said), named) for said, names in left.items()]

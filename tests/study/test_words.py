@@ -206,6 +206,10 @@ def test_where_a_mechanism_was_off_a_sentence_says_only_that():
     off, on = "recovery:off", "recovery:on"
     table = summary(worlds(official={"a": (SURE, on)}, free={"a": (SURE, off)}), "AA")
     assert sentence(table, "a", "AA") == "a beats AA; elsewhere its mechanism was off."
+    blocks = {name: {"a": (SURE, on), "b": (NONE, state)} for name, state in (("official", off), ("free", on))}
+    table = summary(worlds(**blocks), "b", also="AA")
+    assert sentence(table, "a", "b") == "a beats b; elsewhere the mechanism of b was off."
+    assert sentence(table, "b", "AA") == "b cannot be told from AA; elsewhere its mechanism was off."
     variants = {"a": (SURE, on), "b": (NONE, off), "c": ([-x for x in SURE], "")}
     table = summary(worlds(official=variants), "AA", also=["b", "c"])
     assert sentence(table, "a", ["AA", "b", "c"]) == "a beats AA and c; the mechanism of b was off."
