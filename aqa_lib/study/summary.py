@@ -108,12 +108,12 @@ def standing(table, baseline, blind=()):
     guessed = {word for said in words[words.index.isin(blind)] for word in said}
     ends = {BEATS: "; guessing without video beats it", SAME: "; guessing without video cannot be told from it"}
     end = next((text for word, text in ends.items() if word in guessed), "; guessing without video does not reach it")
-    for some, others in ((listed(above), listed(partly)), ("several methods", "others")):
-        text = f"{some} beat{'s' if len(above) == 1 else ''} {baseline}" if above else ""
-        text += f"{', ' if text else ''}{others} in part" if partly else ""
-        if partly and not above:
-            text = f"{others} beat{'s' if len(partly) == 1 else ''} {baseline} in part"
-        text = f"{text or f'Nothing beats {baseline}'}{end if guessed else ''}."
+    for named in (True, False):
+        first, second = (listed(n) if named or len(n) == 1 else "several methods" * bool(n) for n in (above, partly))
+        verb = "beats" if len(above or partly) == 1 else "beat"
+        text = f"{first or second or 'nothing'} {verb if above or partly else 'beats'} {baseline}"
+        text += f", {second} in part" if above and partly else " in part" if partly else ""
+        text += end if guessed else ""
         if len(text.split()) <= WORDS:
             break
-    return text[0].upper() + text[1:]
+    return f"{text[0].upper()}{text[1:]}."

@@ -81,6 +81,9 @@ def test_the_standing_names_who_beats_the_baseline():
     assert standing(summary(lost, "AA"), "AA") == "Nothing can be compared with AA."
     crowd = pd.concat([found_of(), *(runs_of(f"a long title {i}", A) for i in range(9))])
     assert standing(summary(crowd, "AA"), "AA") == "Several methods beat AA."
+    crowd = pd.concat([both, *(runs_of(f"a long title {i}", A) for i in range(9))])
+    crowd = pd.concat([crowd, *(runs_of(f"a long title {i}", A, "leak-free") for i in range(9))])
+    assert standing(summary(crowd, "AA"), "AA") == "AA+MSFR beats AA, several methods in part."
 
 
 def test_the_mark_of_a_gain_is_that_of_the_weaker_run():
