@@ -16,6 +16,8 @@ data, the test items, the label draw and the initialisation.
 from dataclasses import dataclass, field
 from itertools import product
 
+import pandas as pd
+
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.data.splits import Split
 from aqa_lib.errors import UserError, choose
@@ -43,6 +45,19 @@ class Part:
 
     def __str__(self):
         return ", ".join([f"block {self.block!r}", *filter(None, [self.name]), f"split {self.split}"])
+
+
+def crossed(axes, **block):
+    """(blocks, labels): a block for every combination of the axes {axis: {label: options of the data set}}, all with
+    what else `block` says, and a table of their labels, a row a block and a column an axis."""
+    blocks, labels = {}, {}
+    for chosen in product(*(axis.items() for axis in axes.values())):
+        name = ", ".join(label for label, _ in chosen)
+        options = dict(block.get("options") or {})
+        for _, more in chosen:
+            options |= more
+        blocks[name], labels[name] = {**block, "options": options}, [label for label, _ in chosen]
+    return blocks, pd.DataFrame.from_dict(labels, orient="index", columns=list(axes)).rename_axis("block")
 
 
 def parts_of(data, blocks, root=None):
