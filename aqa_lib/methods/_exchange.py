@@ -7,13 +7,14 @@ mechanism that has learnt nothing of its video (a decoder that returns one const
 same exchange, in training, makes the control of a method: its term is on and has nothing to learn.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
+from aqa_lib.models.functions import hashed
 from aqa_lib.settings import Setting
 
-ROLLS = 8
+ROLLS, DRAWS = 8, 4
 EXCHANGE = Setting(False, "control: learn as much of another video, so that there is nothing to learn", per_run=True)
 
 
@@ -32,6 +33,15 @@ def exchanged(cost, size=None, rolls=ROLLS):
     own = cost(0)
     rolls = range(1, min(rolls, own.shape[1] - 1) + 1)
     return Exchange(own, sum(cost(r) for r in rolls) / len(rolls), size)
+
+
+def redrawn(batch, exchange, draws=DRAWS):
+    """Mean of exchange(batch) over draws of the batch's keys: two views of a video differ mostly by their dropout, and
+    one draw of it would hide what they share."""
+    keys = {name: hashed(words, draws) for name, words in batch.keys.items()}
+    found = [exchange(replace(batch, keys={name: word[..., i] for name, word in keys.items()})) for i in range(draws)]
+    own, other = (sum(getattr(e, name) for e in found) / draws for name in ("own", "other"))
+    return Exchange(own, other, found[0].size)
 
 
 def spread(y):
