@@ -16,10 +16,11 @@ import pandas as pd
 from aqa_lib.data import kinematics
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content, folder, matrix
+from aqa_lib.data.files.shipped import packed, shipped, unpacked
 from aqa_lib.errors import UserError
 from aqa_lib.settings import Setting, resolve
 
-__all__ = ["OPTIONS", "checks", "fingerprint", "load"]
+__all__ = ["OPTIONS", "SHIPPED", "checks", "fingerprint", "load", "recordings", "ship"]
 
 OPTIONS = {
     "movement": Setting("all", "which movement", choices=("all", *(f"m{i:02d}" for i in range(1, 11)))),
@@ -31,19 +32,18 @@ OPTIONS = {
     ),
 }
 HOLDS = "the folders correct and incorrect"
+SHIPPED = "ui_prmd.npz"
 JOINTS = 22
-NAME = re.compile(r"(m\d\d)_(s\d\d)_(e\d\d)_positions(_inc)?\.txt(\.gz)?")
+NAME = re.compile(r"(m\d\d)_(s\d\d)_(e\d\d)(_inc)?")
+FILE = re.compile(r"(m\d\d)_(s\d\d)_(e\d\d)_positions(_inc)?\.txt(\.gz)?")
 
 
-def load(root, **options):
-    """Segment features of every repetition."""
+def load(root=None, **options):
+    """Segment features of every repetition, of the folder `root` or of the file that comes with the project."""
     o = resolve("ui_prmd", OPTIONS, options, "option")
     rows, features = [], []
-    for path, row in _files(root):
-        if o["movement"] not in ("all", row["movement"]):
-            continue
-        x = matrix(path, columns=3 * JOINTS, delimiter=",")
-        features.append(kinematics.segment_features(x, o["kind"], o["segments"], o["coefficients"], str(path)))
+    for row, x, where in recordings(root, o["movement"]):
+        features.append(kinematics.segment_features(x, o["kind"], o["segments"], o["coefficients"], where))
         rows.append(row | {"frames": len(x)})
     if not rows:
         raise UserError(f"{root} holds no recording of movement {o['movement']}: take another, or fetch it")
@@ -61,11 +61,32 @@ def load(root, **options):
     )
 
 
-def fingerprint(root):
+def recordings(root=None, movement="all"):
+    """(row of the table, positions [F, 66], where they come from) of every repetition of a movement."""
+    if root is None:
+        for name, x in zip(*unpacked(path := shipped("ui_prmd", SHIPPED)), strict=True):
+            row = _row(*NAME.fullmatch(name).groups())
+            if movement in ("all", row["movement"]):
+                yield row, x, f"{path}, recording {name}"
+    else:
+        for path, row in _files(root):
+            if movement in ("all", row["movement"]):
+                yield row, matrix(path, columns=3 * JOINTS, delimiter=","), str(path)
+
+
+def ship(root, path):
+    """Write every recording of the folder `root` into the file that comes with the project."""
+    rows, x, _ = zip(*recordings(root), strict=True)
+    return packed(path, [row["id"] for row in rows], x)
+
+
+def fingerprint(root=None):
+    if root is None:
+        return content((path := shipped("ui_prmd", SHIPPED)).parent, [path])
     return content(folder("ui_prmd", root, HOLDS), [path for path, _ in _files(root)])
 
 
-def checks(root, **options):
+def checks(root=None, **options):
     data = load(root, **options)
     table, found = data.table, []
     for movement, part in table.groupby("movement"):
@@ -87,19 +108,24 @@ def _expected(movement):
 def _files(root):
     """(path, row of the table) of every recording, in order of their names."""
     root, found = folder("ui_prmd", root, HOLDS), {}
-    for part, score in (("correct", 1.0), ("incorrect", 0.0)):
+    for part in ("correct", "incorrect"):
         if not (root / part).is_dir():
             raise UserError(f"there is no folder {root / part}: root is to hold {HOLDS}")
         for path in sorted((root / part).glob("*.txt*")):
-            match = NAME.fullmatch(path.name)
+            match = FILE.fullmatch(path.name)
             if not match or bool(match[4]) != (part == "incorrect"):
                 raise UserError(f"{path} is not named as recordings in {part} are: see data/README.md")
-            movement, subject, episode, inc = match.groups()[:4]
-            row = {"id": f"{movement}_{subject}_{episode}{inc or ''}", "movement": movement, "subject": subject}
+            row = _row(*match.groups()[:4])
             if row["id"] in found:
                 raise UserError(f"{path} is there twice, packed and unpacked: take one away")
-            found[row["id"]] = path, row | {"episode": episode, "score": score}
+            found[row["id"]] = path, row
     return list(found.values())
+
+
+def _row(movement, subject, episode, inc):
+    """What the name of a recording says."""
+    name = f"{movement}_{subject}_{episode}{inc or ''}"
+    return {"id": name, "movement": movement, "subject": subject, "episode": episode, "score": 0.0 if inc else 1.0}
 
 
 def _pairs(table, pairing):
