@@ -3,9 +3,13 @@
     root/correct/m01_s01_e01_positions.txt[.gz]          movement, subject, repetition (episode)
     root/incorrect/m01_s01_e01_positions_inc.txt[.gz]
 
-A row a frame, 22 joints x (x, y, z) = 66 numbers with commas. The score is 1 (correct) or 0 (incorrect), the group is
-the subject, and each pair (better, worse) is a correct and an incorrect repetition of a movement by one subject: the
-two of the same number, or with pairing="subject" every one with every other. Features: aqa_lib/data/kinematics.py.
+A row a frame, 22 joints x (x, y, z) = 66 numbers with commas; without a root all of it is read from a file that comes
+with the project. The score is 1 (correct) or 0 (incorrect), the group is the subject, and each pair (better, worse) is
+a correct and an incorrect repetition of a movement by one subject: every one with every other, or with
+pairing="repetition" the two of the same number. Folds: a subject each (fold:subject/s01), or two (fold:two/1 .. 5).
+
+Features of a segment: aqa_lib/data/body.py, with all movements together also which of them it is (a 1 and nine 0); or,
+with another kind, those of all 66 coordinates in aqa_lib/data/kinematics.py.
 """
 
 import re
@@ -13,7 +17,7 @@ import re
 import numpy as np
 import pandas as pd
 
-from aqa_lib.data import kinematics
+from aqa_lib.data import body, kinematics
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content, folder, matrix
 from aqa_lib.data.files.shipped import packed, shipped, unpacked
@@ -22,13 +26,16 @@ from aqa_lib.settings import Setting, resolve
 
 __all__ = ["OPTIONS", "SHIPPED", "checks", "fingerprint", "load", "recordings", "ship"]
 
+MOVEMENTS = tuple(f"m{i:02d}" for i in range(1, 11))
 OPTIONS = {
-    "movement": Setting("all", "which movement", choices=("all", *(f"m{i:02d}" for i in range(1, 11)))),
-    "kind": Setting("dct", "segment features: cosine coefficients or statistics", choices=kinematics.KINDS),
+    "movement": Setting("all", "which movement", choices=("all", *MOVEMENTS)),
+    "kind": Setting(
+        "body", "segment features: of the body, or of every coordinate", choices=("body", *kinematics.KINDS)
+    ),
     "segments": Setting(10, "segments of a recording", low=1),
     "coefficients": Setting(4, "of each coordinate in a segment, where kind is dct", low=1),
     "pairing": Setting(
-        "repetition", "which correct and incorrect ones of a subject are pairs", choices=("repetition", "subject")
+        "subject", "which correct and incorrect ones of a subject are pairs", choices=("subject", "repetition")
     ),
 }
 HOLDS = "the folders correct and incorrect"
@@ -43,12 +50,13 @@ def load(root=None, **options):
     o = resolve("ui_prmd", OPTIONS, options, "option")
     rows, features = [], []
     for row, x, where in recordings(root, o["movement"]):
-        features.append(kinematics.segment_features(x, o["kind"], o["segments"], o["coefficients"], where))
+        features.append(_features(x, row["movement"], o, where))
         rows.append(row | {"frames": len(x)})
     if not rows:
         raise UserError(f"{root} holds no recording of movement {o['movement']}: take another, or fetch it")
     table = pd.DataFrame(rows)
     table["fold_subject"] = table["subject"]
+    table["fold_two"] = [str((int(subject[1:]) + 1) // 2) for subject in table["subject"]]  # s01 and s02 are 1
     return AssessmentSet(
         name="ui_prmd" if o["movement"] == "all" else f"ui_prmd {o['movement']}",
         features=np.stack(features),
@@ -97,6 +105,17 @@ def checks(root=None, **options):
         found.append((f"{movement}: incorrect", int((part["score"] == 0).sum()), 100))
     found.append(("frames, fewest and most", [int(table["frames"].min()), int(table["frames"].max())], None))
     return [*found, ("pairs (correct, incorrect)", len(data.pairs), None)]
+
+
+def _features(x, movement, options, where):
+    """[T, D] of a recording."""
+    if options["kind"] != "body":
+        return kinematics.segment_features(x, options["kind"], options["segments"], options["coefficients"], where)
+    features = body.segment_features(x, options["segments"], where)
+    if options["movement"] != "all":
+        return features
+    which = np.array([name == movement for name in MOVEMENTS], dtype=features.dtype)
+    return np.concatenate([features, np.broadcast_to(which, (len(features), len(which)))], axis=1)
 
 
 def _expected(movement):
