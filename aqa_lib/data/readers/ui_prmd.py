@@ -65,6 +65,8 @@ def load(root=None, **options):
         table=table,
         groups=table["subject"],
         pairs=_pairs(table, o["pairing"]),
+        measure="pairwise_accuracy",
+        within="movement" if o["movement"] == "all" else None,
         meta={"options": o, "surrogate": False, "source": "UI-PRMD"},
     )
 
