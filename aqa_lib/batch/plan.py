@@ -154,7 +154,7 @@ def check_root(job):
     if root == "" and isinstance(name, str) and "data" in job.given:
         from aqa_lib import data  # here: it takes a second, which notebooks on their default set do not need
 
-        if name in data.names() and hasattr(data.reader(name), "fingerprint"):
+        if name in data.names() and hasattr(data.reader(name), "fingerprint") and not data.ships(name):
             raise UserError(
                 f"{job.name}: data set {name!r} is read from files, say where they lie: --set data.root=PATH"
             )

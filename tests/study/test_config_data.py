@@ -85,6 +85,15 @@ def test_a_missing_root_is_said_before_anything_runs(house):
     assert not house.place.exists()
 
 
+@pytest.mark.parametrize("name", ["ui_prmd", "finger_tapping"])
+def test_what_comes_with_the_project_needs_no_root(house, name):
+    more = "data: str = ''  # which\nroot: str = ''  # where\nsplit: str = 'leak_free'  # how"
+    house.notebook("a", 'answer("yes")', parameters=f"{PARAMETERS}\n{more}")
+    text = yaml.safe_dump({"study": "try", "data": {"name": name}, "notebooks": [{"notebook": "a"}]})
+    call = house.aqa("study", house.config(text=text))
+    assert call.returncode == 0, call.err
+
+
 def test_configs_ask_for_the_same_runs(repository):
     """What 30 to 35 and 37 share is trained once: steps, learning rate, draws and settings agree."""
     for name in ("study", "mtl_aqa", "rhythmic_gymnastics", "jigsaws"):
