@@ -4,7 +4,7 @@
     result = summary(found, "AA", figures_published("ablation", "mtl_aqa"))     # published/tables.py
     told(result, "AA+MSFR", "AA")
 
-The first block is the one that published numbers stand beside: the protocol of the papers.
+Published numbers stand beside the blocks whose protocol they were measured in (parts.py).
 """
 
 import numpy as np
@@ -14,12 +14,21 @@ from aqa_lib.published.tables import PRACTICE, plain
 from aqa_lib.study.comparison import RUN
 from aqa_lib.study.tables import compare, number
 
-NOT_PARTS = ("data", "block", *RUN, "value", "parts", "undefined", "failed")  # columns of `averaged` beside the parts
+NOT_PARTS = (
+    "data",
+    "block",
+    "published",
+    *RUN,
+    "value",
+    "parts",
+    "undefined",
+    "failed",
+)  # columns of `averaged` beside the parts
 
 
 def differences(found, pairs):
     """Rows of differences: pairs {name: (variant, other)}, the numbers of the one less those of the other."""
-    index = ["block", "fraction", "draw", "seed"]
+    index = ["block", "published", "fraction", "draw", "seed"]
     values = ["value", *(c for c in found if c not in NOT_PARTS)]
     tables = []
     for name, (one, other) in pairs.items():
@@ -31,14 +40,14 @@ def differences(found, pairs):
 
 def summary(found, baseline, beside=None, rule="last", also=None):
     """A row a (block, fraction, variant): n, mean, sd, interval, the difference from `baseline` with its interval
-    and Holm-corrected p, `published` in the first block where there is such a number, and the mean of each part.
+    and Holm-corrected p, `published` where there is such a number for the block's protocol, and the mean of each part.
 
     beside: what `figures_published` gives. also: a second variant, from which every other's difference
     stands in columns of its own. Differences are paired draw by draw; p is corrected within each block and
     fraction.
     """
     groups = [c for c in found if c not in NOT_PARTS]
-    first, beside, tables = found["block"].iloc[0], beside or {}, []
+    beside, tables = beside or {}, []
     for (block, fraction), rows in found.groupby(["block", "fraction"], sort=False):
         table = compare(rows, "variant", baseline, "value")
         if also is not None and also != baseline:
@@ -46,7 +55,7 @@ def summary(found, baseline, beside=None, rule="last", also=None):
             for column, name in (("difference", "less"), ("difference low", "low, less"),
                                  ("difference high", "high, less"), ("p (Holm)", "p (Holm), less")):  # fmt: skip
                 table[f"{name} {also}"] = second[column]
-        theirs = {v: beside.get((v, fraction), {}) if block == first else {} for v in table.index}
+        theirs = {v: beside.get((v, fraction), {}) if rows["published"].all() else {} for v in table.index}
         table["published"] = [theirs[v].get("", np.nan) for v in table.index]
         for group in groups:
             table[group] = rows.groupby("variant", sort=False)[group].mean()
