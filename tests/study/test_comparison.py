@@ -299,28 +299,37 @@ def jigsaws(tmp_path_factory):
 def test_the_config_for_jigsaws_runs_over_tasks_and_folds(study, jigsaws, repository, monkeypatch):
     """The blocks of the config, against each part trained by itself and the formula of the average."""
     config = yaml.safe_load((repository / "configs" / "jigsaws.yaml").read_text())
-    asked = config["notebooks"][0]["parameters"]
+    asked = config["notebooks"][2]["parameters"]  # the ablation has all blocks
     world = {"name": "jigsaws", **config["data"]["options"]}
     small = {"kind": "dct", "segments": 4, "coefficients": 2}
     calls, stacks = counted(monkeypatch)
     variants = {"ridge": ("ridge", {}), "AA": ("s4aqa", {**QUICK, "recover": False, "align": False})}
     runs = compare_variants(study, world | small, variants, asked["blocks"], asked["fractions"], 2, root=str(jigsaws))
-    assert calls == [("ridge", 48), ("s4aqa", 48)] and stacks[1:] == [24, 24]  # 3 tasks, 4 + 4 folds, 2 draws
+    # 3 tasks, 4 folds and 4 surgeons, 2 draws; the pooled block asks for those of one surgeon out again
+    assert calls == [("ridge", 72), ("s4aqa", 72)] and stacks[1:] == [24, 24]
     found = averaged(runs[runs["variant"] == "ridge"])
-    assert found["parts"].tolist() == [12, 12, 12, 12] and list(found)[8:11] == TASKS
-    z = []
+    blocks = found.groupby("block", sort=False)
+    assert blocks["parts"].unique().tolist() == [[12], [12], [3]] and list(found)[8:11] == TASKS
+    assert blocks["published"].unique().tolist() == [[True], [False], [False]]
+    z, pooled = [], []
     for task in TASKS:
-        rhos = []
+        rhos, predictions = [], []
         for surgeon in "BCDE":
             options, split = {"task": task, **small}, f"fold:louo/{surgeon}"
             data = data_sets.load("jigsaws", jigsaws, **options)
             run = {"fraction": 0.5, "draw": 1, "seed": 1}
             where = dict(data=[{"name": "jigsaws", **options}], split=[split], root=str(jigsaws))
-            rhos.append(Study("alone").train("ridge", runs=[run], **where)["spearman"][0])
+            alone = Study("alone").train("ridge", runs=[run], **where)
+            rhos.append(alone["spearman"][0])
+            predictions.append(study.read(alone["id"][0]).predictions)
             assert set(data.groups[splits.get(split)(data).test]) == {surgeon}
         z.append(np.arctanh(np.clip(np.mean(rhos), -1 + 1e-6, 1 - 1e-6)))
+        joined = pd.concat(predictions)
+        pooled.append(np.arctanh(spearmanr(joined["step_0"], joined["score"]).statistic))
     row = found[(found["block"] == "one surgeon out") & (found["draw"] == 1)].iloc[0]
     assert row["value"] == pytest.approx(np.tanh(np.mean(z))) and row["undefined"] == 0
+    row = found[(found["block"] == "one surgeon out, pooled") & (found["draw"] == 1)].iloc[0]
+    assert row["value"] == pytest.approx(np.tanh(np.mean(pooled)))
 
 
 @pytest.mark.filterwarnings("ignore:jigsaws leaves out")
