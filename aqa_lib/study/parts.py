@@ -12,8 +12,8 @@ in a star: "fold:four/*" are all folds of that protocol with something to test o
 
 The folds of a part are measured one by one and averaged; with `pool: true` their predictions are joined and measured
 once. `published` says whether published numbers were measured in this way, so that they may stand beside the block; by
-default they were where the split is "official". A block on made-up recordings (data.surrogate) is called so and has no
-published numbers.
+default they were where the split is "official". A block on recordings made up in the layout of a real set (meta["stand-in"]) is
+called so and has no published numbers.
 """
 
 from dataclasses import dataclass, field
@@ -75,7 +75,7 @@ def _parts(name, block, data, root):
         world = {**data, **(block.get("options") or {}), **dict(zip(values, chosen, strict=True))}
         dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
         title, fractions = ", ".join(map(str, chosen)), tuple(block.get("fractions") or ())
-        made_up = dataset.surrogate and world["name"] != "surrogate"
+        made_up = dataset.meta.get("stand-in", False)
         block_name = f"{name}, stand-in" if made_up else name
         for split in named(asked, dataset):
             items = splits.get(split)(dataset)

@@ -84,7 +84,7 @@ def load(root, **options):
     if fold_of:
         table["fold_four"] = [fold_of.get(trial, "") for trial in table["id"]]
     made_up = (root / MARK).is_file()
-    meta = {"options": o, "skipped": skipped, "surrogate": made_up, "source": "JIGSAWS"}
+    meta = {"options": o, "skipped": skipped, "surrogate": made_up, "stand-in": made_up, "source": "JIGSAWS"}
     meta["nodes"] = [NODES[m] for m in MEMBERS[o["nodes"]]]
     if made_up:
         meta["source"] = "made up by benchmarks/jigsaws_stand_in.py in the layout of JIGSAWS"
