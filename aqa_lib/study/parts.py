@@ -12,8 +12,8 @@ in a star: "fold:four/*" are all folds of that protocol with something to test o
 
 The folds of a part are measured one by one and averaged; with `pool: true` their predictions are joined and measured
 once. `published` says whether published numbers were measured in this way, so that they may stand beside the block; by
-default they were where the split is "official". A block on recordings made up in the layout of a real set (meta["stand-in"]) is
-called so and has no published numbers.
+default they were where the split is "official". A block on recordings made up in the layout of a real set
+(meta["stand-in"]) is called so and has no published numbers.
 """
 
 from dataclasses import dataclass, field
