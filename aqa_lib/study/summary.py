@@ -14,16 +14,8 @@ from aqa_lib.published.tables import PRACTICE, plain
 from aqa_lib.study.comparison import RUN
 from aqa_lib.study.tables import compare, number
 
-NOT_PARTS = (
-    "data",
-    "block",
-    "published",
-    *RUN,
-    "value",
-    "parts",
-    "undefined",
-    "failed",
-)  # columns of `averaged` beside the parts
+# columns of `averaged` beside the parts
+NOT_PARTS = ("data", "block", "published", *RUN, "value", "parts", "undefined", "failed")
 
 
 def differences(found, pairs):
