@@ -90,6 +90,7 @@ def listed(data, name):
     """
     found = _listed(data)
     if name not in found:
+        _missing(data, name)
         choose(f"split of data set {data.name!r}", name, names(data))
     kind, cells, word = found[name]
     if kind == "division":
@@ -154,8 +155,16 @@ def every(data, kind):
     if not found:
         has = "no folds and no divisions: give its table a column fold_PROTOCOL or split_K"
         raise UserError(f"data set {data.name!r} has {has}")
+    _missing(data, kind)
     choose(f"kind of splits of data set {data.name!r}", kind, list(dict.fromkeys(of for of, *_ in found.values())))
     return [name for name, (of, cells, word) in found.items() if of == kind and (known & (cells == word)).any()]
+
+
+def _missing(data, name):
+    """A UserError where the reader has said what is needed for splits of this kind: meta["no splits"], kind -> why."""
+    for kind, why in data.meta.get("no splits", {}).items():
+        if name == kind or name.startswith(f"{kind}/"):
+            raise UserError(f"data set {data.name!r} has no splits {kind}/*: {why}")
 
 
 def pairs(data, split):

@@ -134,6 +134,8 @@ def check_methods(variants, parts):
 
 
 def check_method(method, settings, parts):
+    if method.task != "scores" and (pool := [part for part in parts if part.pool]):
+        raise UserError(f"{pool[0]}: pool joins predicted scores, and method {method.name} learns {method.task}")
     for part in {id(part.data): part for part in reversed(parts)}.values():
         try:
             method.fits(settings, part.data)
