@@ -81,20 +81,21 @@ def look(stack, step, rounds=ROUNDS, gradients=True):
     rows = []
     for k, s in enumerate(stack.runs):
         row, which = {}, counted[:, k]  # [P,B]
-        _, place = np.unique(items[:, k][which], return_inverse=True)
+        videos, place = np.unique(items[:, k][which], return_inverse=True)
+        videos = videos - stack.offsets[k]
         times = np.bincount(place)
         for name in method.mechanisms(s):
             own, other, size = seen[name]
             own, other = (np.bincount(place, part[:, k][which]) / times for part in (own, other))
             share = float(shares[name][k]) if name in shares else np.nan
-            row[name] = Look(own, other, None if size is None else size[k], share)
+            row[name] = Look(own, other, None if size is None else size[k], share, videos)
         rows.append(row)
     return rows
 
 
 def numbers(parts):
     """(own [P,K,B], other [P,K,B], size [K] or None) of the Exchanges of P batches, in numpy."""
-    own, other = (torch.stack([getattr(e, n) for e in parts]).double().cpu().numpy() for n in ("own", "other"))
+    own, other = (torch.stack([[e.own, e.other][i] for e in parts]).double().cpu().numpy() for i in range(2))
     sizes = [e.size.double().cpu().numpy() for e in parts if e.size is not None]
     return own, other, np.mean(sizes, 0) if sizes else None
 
@@ -121,8 +122,9 @@ def gradient_shares(stack, items, step):
 class Look:
     """What one look at one mechanism of one run has seen."""
 
-    def __init__(self, own, other, size=None, share=np.nan):
+    def __init__(self, own, other, size=None, share=np.nan, videos=None):
         self.own, self.other, self.size, self.share = own, other, size, share
+        self.videos = np.arange(len(own)) if videos is None else videos
 
     @property
     def each(self):
@@ -135,8 +137,8 @@ class Look:
         return float(self.each.mean())
 
     def t(self, before=None):
-        """Of the index over videos, or of its growth since `before` [n]."""
-        d = self.each if before is None else self.each - before
+        """Of the index over videos, or of its growth since `before`, {video: index}."""
+        d = self.each if before is None else self.each - [before[v] for v in self.videos.tolist()]
         error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else 0.0
         if not np.isfinite(d).all():
             return 0.0
@@ -184,7 +186,10 @@ class Looks:
         return any(name in self.method.from_the_start for name in self.names)
 
     def start(self, row):
-        self.before = {name: row[name].each for name in self.names if name in self.method.from_the_start}
+        views = [name for name in self.names if name in self.method.from_the_start]
+        self.before = {
+            name: dict(zip(row[name].videos.tolist(), row[name].each.tolist(), strict=True)) for name in views
+        }
 
     def add(self, step, row):
         """Keep a look; return its numbers for the curve."""
@@ -218,8 +223,9 @@ class Looks:
 
     def state(self):
         """Plain values for a checkpoint."""
-        return {"before": {n: v.tolist() for n, v in self.before.items()}, "mark": self.mark, "rows": self.rows}
+        before = {name: [list(pair) for pair in each.items()] for name, each in self.before.items()}
+        return {"before": before, "mark": self.mark, "rows": self.rows}
 
     def load(self, state):
-        self.before = {n: np.array(v) for n, v in state["before"].items()}
+        self.before = {name: {int(v): each for v, each in pairs} for name, pairs in state["before"].items()}
         self.mark, self.rows = state["mark"], state["rows"]
