@@ -15,15 +15,18 @@ import signal
 from tqdm import tqdm
 
 from aqa_lib.batch.execute import execute, finished, place
-from aqa_lib.batch.plan import check_root, first_sentence, read_plan
+from aqa_lib.batch.plan import check_root, first_sentence, read_plan, results_of
 from aqa_lib.errors import UserError, choose
 from aqa_lib.ledger.files import write
 from aqa_lib.paths import relative, writable
 from aqa_lib.processes import cores, end_with_parent
 
 
-def run(args):
-    """Execute what is not done of a study: (its name, how many notebooks were asked for, the failures)."""
+def run(args, landed=lambda study, name: None):
+    """Execute what is not done of a study: (its name, how many notebooks were asked for, the failures).
+
+    `landed(study, name)` is called as soon as a notebook is done, and for each that was done before.
+    """
     study, jobs = read_plan(args.config, args.settings)
     names = [job.name for job in jobs]
     only = [choose("notebook of --only", name, names) for name in args.only]
@@ -38,7 +41,11 @@ def run(args):
     missing = []
     for job in chosen:
         content = None if args.force else finished(folder, job)
-        print(line(job, content | {"state": "already"})) if content else missing.append(job)
+        if content is None:
+            missing.append(job)
+            continue
+        print(line(job, content | {"state": "already"}))
+        landed(study, job.name)
     failures = []
     if missing:
         from aqa_lib.study.values import check_values  # here: it imports torch, and there may be nothing to run
@@ -46,7 +53,8 @@ def run(args):
         for job in missing:
             check_values(job)
         with executor(args, len(missing)) as pool:
-            failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
+            for outcome in follow(pool, missing, folder, args.force, len(chosen)):
+                failures.append(outcome) if outcome["state"] == "failed" else landed(study, outcome["name"])
     return study, len(chosen), failures
 
 
@@ -64,10 +72,8 @@ def write_manifest(folder, study, jobs, args):
         for j in jobs
     ]
     command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
-    write(
-        folder / "study.json",
-        json.dumps({"study": study, "command": command, "notebooks": entries}, indent=1),
-    )
+    manifest = {"study": study, "command": command, "results": results_of(args.config, args.settings)}
+    write(folder / "study.json", json.dumps(manifest | {"notebooks": entries}, indent=1))
 
 
 @contextlib.contextmanager
@@ -117,14 +123,27 @@ def follow(pool, jobs, folder, force, total):
     form = "{l_bar}{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}{postfix}]"
     at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
     with tqdm(total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True) as bar:
+        told = {}
         while waiting:
             under_way = [job.name for future, job in waiting.items() if future.running()]
+            for name in under_way:
+                for text in said(folder, name, told):
+                    bar.write(f"{name}  {text}")
             bar.set_postfix_str(", ".join(under_way[:at_once]))
             for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:
                 job, outcome = waiting.pop(future), result(future)
                 bar.write(line(job, outcome))
                 bar.update()
                 yield {"name": job.name} | outcome
+
+
+def said(folder, name, told):
+    """What a notebook under way has said since the last look, such as how long it will take; `told` remembers."""
+    for path in (folder / ".stage").glob(f"{name}-????????/out.said"):
+        with contextlib.suppress(OSError):  # it has just ended
+            lines = path.read_text().splitlines()
+            yield from lines[told.get(path, 0) :]
+            told[path] = len(lines)
 
 
 def result(future):

@@ -19,6 +19,7 @@ from aqa_lib import methods, tasks
 from aqa_lib.errors import choose
 from aqa_lib.evaluation.selection import RULES
 from aqa_lib.study.parts import parts_of
+from aqa_lib.study.time import announce
 from aqa_lib.study.variants import by_name, check_labels, check_methods, chosen, invited, without_epochs
 
 COLUMNS = ["data", "block", "part", "split", "variant", "fraction", "draw", "seed", "measure", "value", "failed"]
@@ -42,7 +43,7 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
     measures = list(dict.fromkeys([compared(variants, parts), *measures]))
     pairs = [(d, d) for d in range(draws)] if isinstance(draws, int) else [tuple(pair) for pair in draws]
     cells = [(p, *cell) for p in parts for cell in product(variants, p.fractions or fractions, pairs)]
-    asked, found = {}, [None] * len(cells)
+    asked, wanted, found = {}, {}, [None] * len(cells)
     for place, (_, title, _, _) in enumerate(cells):
         asked.setdefault(variants[title][0], []).append(place)
     for name, places in asked.items():
@@ -50,8 +51,10 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
             run_of(methods.get(name), variants[title][1], *rest, p) for p, title, *rest in (cells[i] for i in places)
         ]
         on = [(p, pairs.index(pair)) for p, _, _, pair in (cells[i] for i in places)]
-        worlds, parted = [p.replicate(number) for p, number in on], [p.split for p, _ in on]
-        table = study.train(name, worlds, parted, runs, root=root, **train)
+        wanted[name] = [p.replicate(number) for p, number in on], [p.split for p, _ in on], runs
+    announce(study, wanted, root, **train)
+    for name, places in asked.items():
+        table = study.train(name, *wanted[name], root=root, **train)
         for place, (_, row) in zip(places, table.iterrows(), strict=True):
             found[place] = reported(study, row, rule, measures)
     rows = []
