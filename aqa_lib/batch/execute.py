@@ -41,12 +41,9 @@ def finished(folder, job):
     """The answer of a job that is done as it is asked for now, else None."""
     with contextlib.suppress(OSError, ValueError):
         content = read_json(folder / f"{job.name}.answer.json")
-        kept = [
-            f"{job.name}.ipynb",
-            *([f"{job.name}.numbers.csv"] if content and content.get("numbers") is not None else []),
-        ]
-        if content and current(content, job.key) and all((folder / name).exists() for name in kept):
-            return content
+        if content and current(content, job.key):
+            kinds = ["ipynb"] + ["numbers.csv"] * (content.get("numbers") is not None)
+            return content if all((folder / f"{job.name}.{kind}").exists() for kind in kinds) else None
     return None
 
 

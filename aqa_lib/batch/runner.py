@@ -22,10 +22,10 @@ from aqa_lib.paths import relative, writable
 from aqa_lib.processes import cores, end_with_parent
 
 
-def run(args, landed=lambda study, name: None):
+def run(args, landed=lambda manifest, name: None):
     """Execute what is not done of a study: (its name, how many notebooks were asked for, the failures).
 
-    `landed(study, name)` is called as soon as a notebook is done, and for each that was done before.
+    `landed(manifest, name)` is called as soon as a notebook is done, and for each that was done before.
     """
     study, jobs = read_plan(args.config, args.settings)
     names = [job.name for job in jobs]
@@ -37,7 +37,7 @@ def run(args, landed=lambda study, name: None):
         check_root(job)
     folder = writable(place(study))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    write_manifest(folder, study, jobs, args)
+    manifest = write_manifest(folder, study, jobs, args)
     missing = []
     for job in chosen:
         content = None if args.force else finished(folder, job)
@@ -45,7 +45,7 @@ def run(args, landed=lambda study, name: None):
             missing.append(job)
             continue
         print(line(job, content | {"state": "already"}))
-        landed(study, job.name)
+        landed(manifest, job.name)
     failures = []
     if missing:
         from aqa_lib.study.values import check_values  # here: it imports torch, and there may be nothing to run
@@ -54,12 +54,12 @@ def run(args, landed=lambda study, name: None):
             check_values(job)
         with executor(args, len(missing)) as pool:
             for outcome in follow(pool, missing, folder, args.force, len(chosen)):
-                failures.append(outcome) if outcome["state"] == "failed" else landed(study, outcome["name"])
+                failures.append(outcome) if outcome["state"] == "failed" else landed(manifest, outcome["name"])
     return study, len(chosen), failures
 
 
 def write_manifest(folder, study, jobs, args):
-    """What the study consists of, for the report: its notebooks in order, and how they were asked for."""
+    """What the study consists of, for report and results: its notebooks in order, and how they were asked for."""
     settings = "".join(f" --set {shlex.quote(setting)}" for setting in args.settings)
     entries = [
         {
@@ -73,7 +73,9 @@ def write_manifest(folder, study, jobs, args):
     ]
     command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
     manifest = {"study": study, "command": command, "results": results_of(args.config, args.settings)}
-    write(folder / "study.json", json.dumps(manifest | {"notebooks": entries}, indent=1))
+    manifest["notebooks"] = entries
+    write(folder / "study.json", json.dumps(manifest, indent=1))
+    return manifest
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """`aqa study CONFIG`: run the notebooks of a study that are not done yet, then write its report.
 
-Where the config names a folder for `results`, each notebook's page and raw numbers go there as soon as it is done."""
+Where the config names a folder for `results`, each notebook's page and raw numbers go there as soon as it is done.
+"""
 
 import sys
 
@@ -35,17 +36,17 @@ def run(args):
     """Execute a study; returns 0, 1 where a notebook failed, 2 where only bad input made them fail."""
     results, problems = results_of(args.config, args.settings), []
 
-    def landed(study, name):
+    def landed(manifest, name):
         """Publish what is done at once; a folder that cannot be written stops no other notebook."""
         from aqa_lib.report.results import publish
 
         try:
-            publish(study, [name])
+            publish(manifest, [name])
         except UserError as error:
             problems.append(str(error))
             print(f"aqa: {error}", file=sys.stderr)
 
-    study, asked, failures = run_notebooks(args, landed if results else lambda study, name: None)
+    study, asked, failures = run_notebooks(args, landed if results else lambda *_: None)
     from aqa_lib.report.page import build  # here: it imports what a study that stops earlier does not need
 
     page = build(study)

@@ -23,7 +23,7 @@ from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import read_json, write
 from aqa_lib.paths import outputs, relative, root
-from aqa_lib.report.page import numeric, read_manifest
+from aqa_lib.report.page import numeric
 from aqa_lib.report.readme import escaped, markdown_table
 
 MOST = 300_000  # bytes of raw numbers; above, they are compressed
@@ -32,12 +32,12 @@ GZIP = b"\x1f\x8b"  # how a compressed file begins
 FACTS = re.compile(r"<!-- aqa (\{.*\}) -->\s*\Z")
 
 
-def publish(study, names=None):
+def publish(manifest, names=None):
     """Write the results of these notebooks, by default of all; returns the pages of those that have an answer.
 
-    An answer to other parameters than those now asked for is passed over.
+    manifest: what the study consists of, as the runner noted it. An answer to other parameters is passed over.
     """
-    manifest = read_manifest(study)
+    study = manifest["study"]
     if not manifest.get("results"):
         raise UserError(
             f"study {study!r} has no results to write: its config needs a line `results: docs/results`, and "
@@ -178,7 +178,7 @@ def public(text):
     """A text without folders of this machine: the study's own files as one types them there, home as ~."""
     for folder, name in ((outputs(), "outputs"), (root(), "."), (os.path.expanduser("~"), "~")):
         if len(str(folder)) > 1:
-            text = re.sub(re.escape(str(folder)) + r"(?![\w-])", name, text)
+            text = re.sub(rf"(?<![\w.~-]){re.escape(str(folder))}(?![\w-])", name, text)
     return text
 
 

@@ -12,6 +12,7 @@ shape of the data. Of each kind one stack is built as it will be trained and ste
 where both are shares of one run in its stack. A closed-form method is fitted once. Runs that end early take less.
 """
 
+import gc
 import os
 import sys
 import time
@@ -92,6 +93,8 @@ def _method(method, todo, root, processes, device, at_once, clock):
 
 def measured(method, sets, parts, runs, device, clock):
     """(seconds of a step, seconds of an evaluation) of one run of a stack."""
+    import torch
+
     from aqa_lib.training.stack import Stack
 
     task = tasks.get(method.task)
@@ -106,7 +109,12 @@ def measured(method, sets, parts, runs, device, clock):
         advance(stack, n)
     stepped = now(stack, clock)
     stack.predict(tested)
-    return (stepped - began) / n / K, (now(stack, clock) - stepped) / K
+    predicted = now(stack, clock)
+    if stack.device.type == "cuda":  # how large the stacks of the training are goes by the memory that is free
+        del stack
+        gc.collect()
+        torch.cuda.empty_cache()
+    return (stepped - began) / n / K, (predicted - stepped) / K
 
 
 def advance(stack, step):

@@ -17,6 +17,7 @@ from aqa_lib.batch import origin
 from aqa_lib.batch.plan import read_plan, results_of
 from aqa_lib.errors import UserError
 from aqa_lib.report import results
+from aqa_lib.report.page import read_manifest
 from aqa_lib.report.results import publish
 from aqa_lib.study.answer import answer, plain_table
 
@@ -125,7 +126,7 @@ def left(house):
     content = {"key": "k", "question": "Is <it> so -->?", "text": "Yes. More.", "table": table, "surrogate": True}
     content |= {"numbers": 2, "origin": made, "seconds": 90.0, "finished": 0.0, "gpu": "Fast One"}
     (folder / "a.answer.json").write_text(json.dumps(content))
-    (folder / "a.numbers.csv").write_text(f"run,path\n1,{os.path.expanduser('~')}/x\n2,\n")
+    (folder / "a.numbers.csv").write_text(f"run,path\n1,{os.path.expanduser('~')}/x\n2,data/root/x\n")
     (folder / "b.failed.json").write_text(json.dumps({"error": "KeyError: 1"}))
     (folder / "c.answer.json").write_text(json.dumps(content | {"key": "another", "numbers": None}))
     entries = [{"name": n, "notebook": n, "question": n, "key": "k", "parameters": {}} for n in "abc"]
@@ -135,18 +136,22 @@ def left(house):
     return house
 
 
+def land(study, names=None):
+    return publish(read_manifest(study), names)
+
+
 def test_nothing_of_this_machines_folders_is_told(left):
-    assert [p.name for p in publish("full")] == ["a.md"]
+    assert [p.name for p in land("full")] == ["a.md"]
     folder = left.folder / "docs/results"
     texts = "".join(p.read_text() for p in folder.rglob("*.*"))
-    assert "| ./data/x | 0.712 |" in texts and "1,~/x" in texts
+    assert "| ./data/x | 0.712 |" in texts and "1,~/x\n2,data/root/x\n" in texts
     assert "    aqa study configs/full.yaml --set data.root=PATH --only a" in texts
     for path in ("/secret", str(left.folder), os.path.expanduser("~")):
-        assert path not in texts
+        assert path not in texts.replace("data/root/x", "")
 
 
 def test_a_tree_with_changes_and_a_gpu_are_told(left):
-    publish("full")
+    land("full")
     text = (left.folder / "docs/results/full/a.md").read_text()
     assert "| commit | abcabcabcabc, with changes not committed |" in text
     assert "| machine | One, 1 core, Fast One, Linux, torch 2.0 |" in text and "| time | 1.5 minutes |" in text
@@ -156,44 +161,44 @@ def test_a_tree_with_changes_and_a_gpu_are_told(left):
 
 
 def test_a_notebook_that_failed_since_leaves_what_was_there(left):
-    publish("full")
+    land("full")
     page = left.folder / "docs/results/full/a.md"
     before = page.read_bytes()
     (left.folder / "outputs/full/notebooks/a.answer.json").unlink()
-    assert publish("full") == [] and page.read_bytes() == before
+    assert land("full") == [] and page.read_bytes() == before
     assert "full/a.md" in (left.folder / "docs/results/README.md").read_text()
 
 
 def test_many_numbers_are_compressed_to_the_same_bytes(left, monkeypatch):
-    publish("full", ["a"])
+    land("full", ["a"])
     folder = left.folder / "docs/results/full"
     plain = (folder / "a.csv").read_bytes()
     monkeypatch.setattr(results, "MOST", 10)
-    publish("full", ["a"])
+    land("full", ["a"])
     packed = (folder / "a.csv.gz").read_bytes()
     assert gzip.decompress(packed) == plain and not (folder / "a.csv").exists()
     assert "[a.csv.gz](a.csv.gz)" in (folder / "a.md").read_text()
     (folder / "a.csv.gz").unlink()
-    publish("full", ["a"])
+    land("full", ["a"])
     assert (folder / "a.csv.gz").read_bytes() == packed
     monkeypatch.setattr(results, "MOST", 300_000)
-    publish("full", ["a"])
+    land("full", ["a"])
     assert not (folder / "a.csv.gz").exists()
 
 
 def test_the_index_knows_other_studies_and_pages_that_were_damaged(left):
-    publish("full")
+    land("full")
     folder = left.folder / "docs/results"
     shutil.copytree(folder / "full", folder / "gpu")
     page = folder / "gpu/a.md"
     page.with_name("b.md").write_text(page.read_text()[:-30])
     page.with_name("c.md").write_bytes(b"\xff\xfe")
-    publish("full")
+    land("full")
     index = (folder / "README.md").read_text()
     assert "## full" in index and "## gpu" in index and "(gpu/a.md) | Yes." in index and "3 pages, 1.5 minutes" in index
     assert index.count("*(cannot be read)*") == 2
     shutil.rmtree(folder / "gpu")
-    publish("full")
+    land("full")
     assert "gpu" not in (folder / "README.md").read_text()
 
 
@@ -208,7 +213,7 @@ def test_an_index_that_another_process_has_outrun_is_made_once_more(left, monkey
         return real(path, content)
 
     monkeypatch.setattr(results, "changed", interrupted)
-    publish("full")
+    land("full")
     assert "## other" in (left.folder / "docs/results/README.md").read_text()
 
 
@@ -216,22 +221,22 @@ def test_an_index_that_another_process_has_outrun_is_made_once_more(left, monkey
 def test_a_damaged_answer_is_one_sentence_and_writes_nothing(left, damage):
     (left.folder / "outputs/full/notebooks/a.answer.json").write_text(damage)
     with pytest.raises(UserError, match="its answer is damaged .*--only a --force` runs it again"):
-        publish("full")
+        land("full")
     assert not list((left.folder / "docs/results").rglob("a.*"))
 
 
 def test_lost_numbers_and_a_folder_that_cannot_be_written_are_one_sentence(left):
     (left.folder / "outputs/full/notebooks/a.numbers.csv").unlink()
     with pytest.raises(UserError, match="the raw numbers of its answer are gone"):
-        publish("full")
+        land("full")
     shutil.rmtree(left.folder / "docs")
     (left.folder / "docs").touch()
     with pytest.raises(UserError, match="cannot be written to docs/results"):
-        publish("full")
+        land("full")
 
 
 def test_nothing_is_left_of_a_write_that_fails(left, monkeypatch):
-    publish("full")
+    land("full")
     folder = left.folder / "docs/results/full"
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
 
@@ -241,7 +246,7 @@ def test_nothing_is_left_of_a_write_that_fails(left, monkeypatch):
     monkeypatch.setattr("aqa_lib.ledger.files.os.replace", refused)
     monkeypatch.setattr(results, "BADGE", "another")
     with pytest.raises(UserError, match="No space left"):
-        publish("full")
+        land("full")
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
 
 
