@@ -10,6 +10,7 @@ A study is a YAML file:
         first: true                   # optional: started before the others, since it takes long
     data: {name: jigsaws, root: PATH, options: {}}   # optional: for all notebooks that take data, root and options
     takes: about an hour on two cores # optional: said before anything runs
+    results: docs/results             # optional: the folder to which tables and raw numbers go as each is done
 """
 
 import ast
@@ -175,8 +176,9 @@ def read_config(path):
     if not isinstance(config, dict) or not isinstance(config.get("notebooks"), list) or not config["notebooks"]:
         raise UserError(f"{path}: a study needs `study: NAME` and a list `notebooks:` of at least one `- notebook:`")
     for name in config:
-        choose(f"key in {path}:", name, ["study", "data", "takes", "notebooks"])
+        choose(f"key in {path}:", name, ["study", "data", "takes", "results", "notebooks"])
     check_data(path, config.get("data"))
+    check_results(path, config.get("results"))
     for entry in config["notebooks"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("notebook"), str):
             raise UserError(f"{path}: an entry of notebooks reads `- notebook: 00_start`, but got {entry!r}")
@@ -197,6 +199,22 @@ def check_data(path, data):
         choose(f"key of data in {path}:", key, list(kinds))
         if value is not None and not isinstance(value, kinds[key]):
             raise UserError(f"{path}: data: {key} takes {kinds[key].__name__}, but got {value!r}")
+
+
+def check_results(path, folder):
+    """A UserError where a config's `results:` is not a folder within the study's."""
+    inside = isinstance(folder, str) and Path(folder).parts and not Path(folder).is_absolute()
+    if folder is not None and not (inside and ".." not in Path(folder).parts):
+        raise UserError(f"{path}: results takes a folder within the study's, such as docs/results, but got {folder!r}")
+
+
+def results_of(path, settings=()):
+    """The folder that a config's results go to; None where it has none, or where `settings` change what it states.
+
+    Where the files of a data set lie is the machine's business: --set data.root=PATH changes no statement.
+    """
+    changed = [setting for setting in settings if not setting.startswith("data.root=")]
+    return None if changed else read_config(path).get("results")
 
 
 def add_settings(config, settings):

@@ -20,6 +20,7 @@ from aqa_lib import methods, tasks
 from aqa_lib.errors import choose
 from aqa_lib.evaluation.selection import RULES, common, over_folds
 from aqa_lib.study.parts import parts_of
+from aqa_lib.study.time import announce
 from aqa_lib.study.variants import by_name, check_labels, check_methods, chosen, invited, without_epochs
 from aqa_lib.study.words import states
 
@@ -47,7 +48,7 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
     measures = list(dict.fromkeys([compared(variants, parts), *measures]))
     pairs = [(d, d) for d in range(draws)] if isinstance(draws, int) else [tuple(pair) for pair in draws]
     cells = [(p, *cell) for p in parts for cell in product(variants, p.fractions or fractions, pairs)]
-    asked, ended = {}, [None] * len(cells)
+    asked, wanted, ended = {}, {}, [None] * len(cells)
     for place, (_, title, _, _) in enumerate(cells):
         asked.setdefault(variants[title][0], []).append(place)
     for name, places in asked.items():
@@ -55,8 +56,10 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
             run_of(methods.get(name), variants[title][1], *rest, p) for p, title, *rest in (cells[i] for i in places)
         ]
         on = [(p, pairs.index(pair)) for p, _, _, pair in (cells[i] for i in places)]
-        worlds, parted = [p.replicate(number) for p, number in on], [p.split for p, _ in on]
-        table = study.train(name, worlds, parted, runs, root=root, **train)
+        wanted[name] = [p.replicate(number) for p, number in on], [p.split for p, _ in on], runs
+    announce(study, wanted, root, **train)
+    for name, places in asked.items():
+        table = study.train(name, *wanted[name], root=root, **train)
         for place, (_, row) in zip(places, table.iterrows(), strict=True):
             ended[place] = row
     folds, rows = {}, []  # the folds of a part, with one variant, share of labels, draw and seed, belong together
