@@ -5,10 +5,15 @@ The raw predictions of all unlabelled videos are kept; every `refresh` steps the
 quantile r / (n - 1) of the labelled scores, interpolated linearly between neighbours, as its pseudo-label. So the
 order is the network's and the distribution is that of the labels. (S4AQA's RDA, which aligns the *encodings* of
 labelled and unlabelled videos by an adversary, is another thing: aqa_lib/methods/s4aqa.py.)
+
+A look at the mechanism is taken on videos that no step draws, so nothing is kept of them: each is ranked at once, by
+what the network predicts of one more weak view, among the last predictions of the others.
 """
 
 import torch
 
+from aqa_lib.methods._encoded import UNLABELLED, weak
+from aqa_lib.methods._exchange import taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import constant
 
@@ -50,13 +55,29 @@ def refresh(stack, step):
 
 
 @torch.no_grad()
-def pseudo(batch, predicted):
-    """Keep predictions [K,B] of a step's unlabelled videos; return their aligned labels, or themselves before those."""
+def pseudo(batch, predicted, seen=None, place=None):
+    """Keep predictions [K,B] of a step's unlabelled videos; return their aligned labels, or themselves before those.
+
+    seen: what a look predicts of its videos in another view. place [K,B]: the labels of the videos that stand there.
+    """
     items, memory = batch.items[:, 1], batch.memory
     latest = winner(items, -torch.arange(items.shape[1], device=items.device).expand_as(items))
-    memory["raw"].scatter_(1, items, predicted.gather(1, latest))
-    aligned = memory["aligned"].gather(1, items)
+    memory["raw"].scatter_(1, items, (predicted if seen is None else seen).gather(1, latest))
+    aligned = memory["aligned"] if seen is None else align(memory["raw"], batch.stack.y)
+    aligned = aligned.gather(1, items)
+    aligned = aligned if place is None else taken(aligned, place)
     return torch.where(aligned.isfinite(), aligned, predicted)
+
+
+@torch.no_grad()
+def glimpse(method, model, batch):
+    """Predictions [K,B] of one more weak view of a look's videos, with the last key of each stream; else None."""
+    if not batch.probe:
+        return None
+    x = weak(batch.x[:, UNLABELLED], batch.keys["hide"][:, -1], batch.runs[0]["hide"])
+    with model.still():
+        f = method.encode(model, x.unsqueeze(1), batch, (UNLABELLED,), first=method.PLACES["drop0"] - 1)
+    return model.scores(f[:, 0])
 
 
 def winner(items, cost):

@@ -28,7 +28,8 @@ import torch.nn.functional as F
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
-from aqa_lib.methods._order import nearness, rank_error, seriate
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, taken
+from aqa_lib.methods._order import nearness, rank_errors, seriate
 from aqa_lib.methods.base import Setting
 
 
@@ -40,25 +41,52 @@ class CLSS(Encoded):
         "feature_weight": Setting(0.05, "weight of the ranks of unlabelled features", low=0, per_run=True),
         "prediction_weight": Setting(0.01, "weight of the ranks of unlabelled predictions", low=0, per_run=True),
         "rank_step": Setting(2.0, "step of the ranks' blackbox gradient", low=1e-6),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2}
+    control = {"exchange": True}
+    from_the_start = ("feature", "prediction")
+    PLACES = {"another": 1, "drop0": 2, "drop1": 2, "drop2": 2}
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
         f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
-        g, step = model.scores(f[:, UNLABELLED]), batch.runs[0]["rank_step"]
-        z = F.normalize(f, dim=-1)
-        similarity = z[:, UNLABELLED] @ z[:, UNLABELLED].mT
-        order = nearness(seriate(similarity)).to(z.dtype)
+        near = self.similarities(model, f[:, UNLABELLED])
+        order, step = seriate(near["feature"]), batch.runs[0]["rank_step"]
+        if any(s["exchange"] for s in batch.runs):
+            order = taken(order, another(batch))
+        target = nearness(order).to(f.dtype)
         terms = {
             "regression": losses.squared_error(model.scores(f[:, LABELLED]), batch.y),
             "contrast": ordinal_entropy(f[:, LABELLED], batch.y),
-            "feature": rank_error(similarity, order, step),
-            "prediction": rank_error(-(g.unsqueeze(1) - g.unsqueeze(2)).abs(), order, step),
+            **{name: rank_errors(s, target, step).sum(1) for name, s in near.items()},
         }
         loss = terms["regression"] + batch.weight("contrast") * terms["contrast"]
         loss = loss + batch.weight("feature_weight") * terms["feature"]
         return {"loss": loss + batch.weight("prediction_weight") * terms["prediction"], **terms}
+
+    @staticmethod
+    def similarities(model, f):
+        """How near any two videos are in features and in predictions, [K,B,B] each; f [K,B,TC]."""
+        z, g = F.normalize(f, dim=-1), model.scores(f)
+        return {"feature": z @ z.mT, "prediction": -(g.unsqueeze(1) - g.unsqueeze(2)).abs()}
+
+    def mechanisms(self, settings):
+        return ("feature", "prediction")
+
+    def auxiliary(self, batch, terms):
+        """The labelled videos' contrast is in neither part."""
+        return {name: batch.weight(f"{name}_weight") * terms[name] for name in ("feature", "prediction")}
+
+    def alive(self, model, batch):
+        """The place in the order of another video."""
+        f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
+        near, step = self.similarities(model, f[:, UNLABELLED]), batch.runs[0]["rank_step"]
+        target = nearness(seriate(near["feature"])).to(f.dtype)
+
+        def cost(similarity):
+            return lambda r: rank_errors(similarity, target.roll((-r, -r), (1, 2)), step)
+
+        return {name: exchanged(cost(similarity)) for name, similarity in near.items()}
 
 
 def ordinal_entropy(f, y):

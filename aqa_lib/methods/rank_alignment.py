@@ -18,6 +18,7 @@ import torch
 from aqa_lib import losses
 from aqa_lib.methods import _ranks
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, weak
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread
 from aqa_lib.methods.base import Setting
 
 
@@ -28,8 +29,11 @@ class RankAlignment(Encoded):
         "weight": Setting(1.0, "weight of the error to the aligned labels", low=0, per_run=True),
         **_ranks.SETTINGS,
         "hide": Setting(0.15, "chance that the augmentation hides a segment", 0, 0.99),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2, "hide": 1}
+    control = {"exchange": True}
+    from_the_start = ("alignment",)
+    PLACES = {"another": 1, "drop0": 3, "drop1": 3, "drop2": 3, "hide": 2}  # the last ones are a look's
 
     def begin(self, stack):
         _ranks.begin(stack)
@@ -39,17 +43,32 @@ class RankAlignment(Encoded):
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
-        x = batch.x
-        seen = weak(x[:, UNLABELLED], batch.keys["hide"][:, 0], batch.runs[0]["hide"])
-        f = self.encode(model, torch.stack([x[:, LABELLED], seen], 1), batch, (LABELLED, UNLABELLED))
+        f = self.encodings(model, batch)
         regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
         predicted = model.scores(f[:, 1])
-        alignment = losses.squared_error(predicted, _ranks.pseudo(batch, predicted.detach()))
+        seen = _ranks.glimpse(self, model, batch)
+        place = another(batch) if any(s["exchange"] for s in batch.runs) else None
+        alignment = losses.squared_error(predicted, _ranks.pseudo(batch, predicted.detach(), seen, place))
         return {
             "loss": regression + self.ramp(batch) * batch.weight("weight") * alignment,
             "regression": regression,
             "alignment": alignment,
         }
+
+    def encodings(self, model, batch):
+        """f [K,2,B,TC] of the labelled videos and of the weak views of the unlabelled."""
+        x = batch.x
+        seen = weak(x[:, UNLABELLED], batch.keys["hide"][:, 0], batch.runs[0]["hide"])
+        return self.encode(model, torch.stack([x[:, LABELLED], seen], 1), batch, (LABELLED, UNLABELLED))
+
+    def mechanisms(self, settings):
+        return ("alignment",)
+
+    def alive(self, model, batch):
+        """The aligned label of another video."""
+        predicted = model.scores(self.encodings(model, batch)[:, 1])
+        aligned = _ranks.pseudo(batch, predicted, _ranks.glimpse(self, model, batch))
+        return {"alignment": exchanged(lambda r: (predicted - aligned.roll(-r, 1)).square(), spread(batch.y))}
 
 
 METHOD = RankAlignment()

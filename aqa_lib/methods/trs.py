@@ -31,6 +31,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, follow, strong, weak
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
 from aqa_lib.methods._ranks import winner
 from aqa_lib.methods.base import Method, Setting
 from aqa_lib.models.functions import uniform
@@ -47,8 +48,11 @@ class TeacherReferenceStudent(Method):
         "decay": Setting(0.99, "share of its weights that the teacher keeps at a step", 0, 1),
         "hide": Setting(0.15, "chance that an augmentation hides a segment", 0, 0.99),
         "noise": Setting(0.05, "noise of the strong augmentation, in root mean squares of the features", low=0),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"hide": 2, "noise": 1, "other": 1}
+    control = {"exchange": True}
+    from_the_start = ("imitation",)
+    PLACES = {"another": 1, "hide": 2, "noise": 1, "other": 1}
 
     def build(self, runs, data):
         s, (_, segments, inputs) = runs[0], data.features.shape
@@ -84,9 +88,36 @@ class TeacherReferenceStudent(Method):
         terms["imitation"] = torch.zeros_like(terms["regression"])
         if imitating:
             labels = self.pseudo(model, batch, learning)
+            if any(s["exchange"] for s in batch.runs):
+                place = another(batch)
+                labels = [taken(label, place) for label in labels]
             terms["imitation"] = sum(losses.squared_error(score[1], label) for label in labels) / 2 * learning
         loss = terms["regression"] + terms["reference"] + batch.weight("weight") * terms["imitation"]
         return {"loss": loss, **terms}
+
+    def mechanisms(self, settings):
+        return ("imitation",)
+
+    def working(self, settings):
+        return settings["burn_in"], 1.0
+
+    def auxiliary(self, batch, terms):
+        """The reference learns from labelled videos: it is no part."""
+        return {"imitation": batch.weight("weight") * terms["imitation"]}
+
+    def encoding(self, model):
+        """The student up to its last layer."""
+        return [p for part in (model.student.blocks, model.student.norm) for p in part.parameters()]
+
+    def alive(self, model, batch):
+        """The memories' scores of another video; of a video that no step draws they are the outputs of the moment."""
+        score, _ = model.student(self.strongly(batch))
+        labels = self.pseudo(model, batch, torch.ones_like(batch.y[:, 0], dtype=torch.bool))
+
+        def cost(r):
+            return sum((score - label.roll(-r, 1)).square() for label in labels) / 2
+
+        return {"imitation": exchanged(cost, spread(batch.y))}
 
     @staticmethod
     def start(settings):

@@ -19,6 +19,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, for_all
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
 from aqa_lib.methods.base import SHARES, Setting
 from aqa_lib.models.functions import hashed
 from aqa_lib.models.ucvme import UCVME
@@ -32,8 +33,11 @@ class UncertaintyConsistency(Encoded):
         "weight": Setting(10.0, "weight of the losses on unlabelled videos", low=0, per_run=True),
         "passes": Setting(5, "passes with dropout whose mean is a pseudo-label", low=1),
         "variance": Setting("mean", "log variance in the labelled loss", choices=("mean", "own")),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"drop0": 4, "drop1": 4, "drop2": 4, "pass0": 2, "pass1": 2, "pass2": 2}
+    control = {"exchange": True}
+    from_the_start = ("consistency", "uncertainty")
+    PLACES = {"another": 1, "drop0": 4, "drop1": 4, "drop2": 4, "pass0": 2, "pass1": 2, "pass2": 2}
 
     def build(self, runs, data):
         return UCVME(runs=len(runs), **self.made(runs, data))
@@ -41,10 +45,10 @@ class UncertaintyConsistency(Encoded):
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
         pseudo, log_variance = self.ensemble(model, batch)
-        keys = [batch.keys[f"drop{layer}"] for layer in range(3)]
-        mask = batch.masked((LABELLED, UNLABELLED))
-        out = [net(batch.x, (), [k[:, 2 * m : 2 * m + 2] for k in keys], mask) for m, net in enumerate(model.nets)]
-        y, z = torch.stack(out, 1).unbind(-1)  # [K,m,S,B] each
+        if any(s["exchange"] for s in batch.runs):
+            place = another(batch)
+            pseudo, log_variance = taken(pseudo, place), taken(log_variance, place)
+        y, z = self.outputs(model, batch)
         y_l, z_l, y_u, z_u = y[:, :, LABELLED], z[:, :, LABELLED], y[:, :, UNLABELLED], z[:, :, UNLABELLED]
         own = batch.runs[0]["variance"] == "own"
         labelled = likelihood(y_l, batch.y, z_l if own else z_l.mean(1, keepdim=True))
@@ -58,6 +62,39 @@ class UncertaintyConsistency(Encoded):
             "consistency": unlabelled,
             "uncertainty": uncertainty,
         }
+
+    @staticmethod
+    def outputs(model, batch):
+        """Scores and log variances [K,m,S,B] of both networks."""
+        keys = [batch.keys[f"drop{layer}"] for layer in range(3)]
+        mask = batch.masked((LABELLED, UNLABELLED))
+        out = [net(batch.x, (), [k[:, 2 * m : 2 * m + 2] for k in keys], mask) for m, net in enumerate(model.nets)]
+        return torch.stack(out, 1).unbind(-1)
+
+    def mechanisms(self, settings):
+        return ("consistency", "uncertainty")
+
+    def auxiliary(self, batch, terms):
+        """The labelled videos' agreement is in neither part."""
+        return {name: batch.weight("weight") * terms[name] for name in ("consistency", "uncertainty")}
+
+    def encoding(self, model):
+        return [p for net in model.nets for p in net.encoder.parameters()]
+
+    def alive(self, model, batch):
+        """y~ and z~ of another video; without z~ / 2, which no output changes."""
+        pseudo, log_variance = self.ensemble(model, batch)
+        y, z = (out[:, :, UNLABELLED] for out in self.outputs(model, batch))  # [K,m,B]
+
+        def score(r):
+            precision = (-log_variance.roll(-r, 1)).exp()
+            return (y - pseudo.roll(-r, 1).unsqueeze(1)).square().sum(1) * precision / 2
+
+        def variance(r):
+            return (z - log_variance.roll(-r, 1).unsqueeze(1)).square().sum(1)
+
+        size = spread(batch.y) * (-log_variance).exp().mean(1)
+        return {"consistency": exchanged(score, size), "uncertainty": exchanged(variance)}
 
     @staticmethod
     @torch.no_grad()
