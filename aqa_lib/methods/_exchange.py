@@ -13,7 +13,6 @@ import torch
 
 from aqa_lib.settings import Setting
 
-ROLLS = 8
 EXCHANGE = Setting(False, "control: learn as much of another video, so that there is nothing to learn", per_run=True)
 
 
@@ -27,11 +26,18 @@ class Exchange:
     size: torch.Tensor | None = None
 
 
-def exchanged(cost, size=None, rolls=ROLLS):
-    """Exchange of cost(r) [K,B], the cost of every video with the target that stands r places further on."""
+def exchanged(cost, size=None, rolls=None):
+    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on.
+
+    A video's `other` is the mean of its output with others' targets, plus that of others' outputs with its target, less
+    the mean of all: so a target that is hard for everyone, or an output that is off for all, is not taken for a
+    difference between own and other (the interaction of a two-way table is what is left).
+    """
     own = cost(0)
-    rolls = range(1, min(rolls, own.shape[1] - 1) + 1)
-    return Exchange(own, sum(cost(r) for r in rolls) / len(rolls), size)
+    each = [cost(r) for r in range(1, 1 + min(rolls or own.shape[1], own.shape[1] - 1))]
+    row = sum(each) / len(each)
+    column = sum(c.roll(r, 1) for r, c in enumerate(each, 1)) / len(each)
+    return Exchange(own, row + column - row.mean(1, keepdim=True), size)
 
 
 def spread(y):

@@ -16,7 +16,7 @@ import torch
 
 from aqa_lib import methods, tasks
 from aqa_lib.errors import UserError
-from aqa_lib.training.alive import look
+from aqa_lib.training.alive import ROUNDS, look
 from aqa_lib.training.history import History
 from aqa_lib.training.stack import Stack
 
@@ -235,11 +235,18 @@ class Loop:
         histories = [h if d and not gone else None for h, d, gone in zip(self.histories, due, lost, strict=True)]
         wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.none_yet))
                   for h, o in zip(histories, over, strict=True)]  # fmt: skip
-        if any(wanted):
-            gradients = any(w and h.looks.late(self.step) for h, w in zip(histories, wanted, strict=True))
-            for history, row, wants in zip(histories, look(self.stack, self.step, gradients), wanted, strict=True):
-                if wants:
-                    history.saw(self.step, row)
+        if not any(wanted):
+            return
+        asked = [h.looks for h, wants in zip(histories, wanted, strict=True) if wants]
+        gradients = any(looks.late(self.step) for looks in asked)
+        for thorough in (False, True):  # alone a run would have the look that it has here
+            wants = [w and thorough == (o or h.looks.final(self.step))
+                     for h, o, w in zip(histories, over, wanted, strict=True)]  # fmt: skip
+            if any(wants):
+                rows = look(self.stack, self.step, ROUNDS if thorough else 0, gradients)
+                for history, row, wanting in zip(histories, rows, wants, strict=True):
+                    if wanting:
+                        history.saw(self.step, row)
 
     def done(self, k, ended):
         self.end(self.places[k], Result(**ended))
