@@ -58,6 +58,6 @@ def nearness(order):
     return ranks(-(apart * 2 * order.shape[1]).round())  # whole numbers, so that equal distances are equal
 
 
-def rank_errors(similarity, target, step):
-    """1/n sum_j (rank of j in row i of a similarity - target_ij)^2 of each i; [K,n,n], [K,n,n] -> [K,n]."""
-    return (BlackboxRanks.apply(similarity, step) - target).square().mean(2)
+def rank_error(similarity, target, step):
+    """sum_i 1/n sum_j (rank of j in row i of a similarity - target_ij)^2; [K,n,n], [K,n,n] -> [K]."""
+    return (BlackboxRanks.apply(similarity, step) - target).square().mean(2).sum(1)

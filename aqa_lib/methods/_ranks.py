@@ -13,7 +13,7 @@ what the network predicts of one more weak view, among the last predictions of t
 import torch
 
 from aqa_lib.methods._encoded import UNLABELLED, weak
-from aqa_lib.methods._exchange import taken
+from aqa_lib.methods._exchange import another, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import constant
 
@@ -55,25 +55,24 @@ def refresh(stack, step):
 
 
 @torch.no_grad()
-def pseudo(batch, predicted, seen=None, place=None):
+def pseudo(method, model, batch, predicted):
     """Keep predictions [K,B] of a step's unlabelled videos; return their aligned labels, or themselves before those.
 
-    seen: what a look predicts of its videos in another view. place [K,B]: the labels of the videos that stand there.
+    In a control they are the aligned labels of other videos.
     """
     items, memory = batch.items[:, 1], batch.memory
     latest = winner(items, -torch.arange(items.shape[1], device=items.device).expand_as(items))
-    memory["raw"].scatter_(1, items, (predicted if seen is None else seen).gather(1, latest))
-    aligned = memory["aligned"] if seen is None else align(memory["raw"], batch.stack.y)
+    seen = once_more(method, model, batch) if batch.probe else predicted
+    memory["raw"].scatter_(1, items, seen.gather(1, latest))
+    aligned = align(memory["raw"], batch.stack.y) if batch.probe else memory["aligned"]
     aligned = aligned.gather(1, items)
-    aligned = aligned if place is None else taken(aligned, place)
+    if any(s["exchange"] for s in batch.runs):
+        aligned = taken(aligned, another(batch))
     return torch.where(aligned.isfinite(), aligned, predicted)
 
 
-@torch.no_grad()
-def glimpse(method, model, batch):
-    """Predictions [K,B] of one more weak view of a look's videos, with the last key of each stream; else None."""
-    if not batch.probe:
-        return None
+def once_more(method, model, batch):
+    """Predictions [K,B] of another weak view of the unlabelled videos, with the last key of each stream."""
     x = weak(batch.x[:, UNLABELLED], batch.keys["hide"][:, -1], batch.runs[0]["hide"])
     with model.still():
         f = method.encode(model, x.unsqueeze(1), batch, (UNLABELLED,), first=method.PLACES["drop0"] - 1)

@@ -28,8 +28,8 @@ import torch.nn.functional as F
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, taken
-from aqa_lib.methods._order import nearness, rank_errors, seriate
+from aqa_lib.methods._exchange import EXCHANGE, another, by_video, exchanged, taken
+from aqa_lib.methods._order import nearness, rank_error, ranks, seriate
 from aqa_lib.methods.base import Setting
 
 
@@ -51,18 +51,23 @@ class CLSS(Encoded):
         """The loss of each run and its terms, [K] each."""
         f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
         near = self.similarities(model, f[:, UNLABELLED])
-        order, step = seriate(near["feature"]), batch.runs[0]["rank_step"]
-        if any(s["exchange"] for s in batch.runs):
-            order = taken(order, another(batch))
-        target = nearness(order).to(f.dtype)
+        target, step = self.target(near["feature"], batch), batch.runs[0]["rank_step"]
         terms = {
             "regression": losses.squared_error(model.scores(f[:, LABELLED]), batch.y),
             "contrast": ordinal_entropy(f[:, LABELLED], batch.y),
-            **{name: rank_errors(s, target, step).sum(1) for name, s in near.items()},
+            **{name: rank_error(s, target, step) for name, s in near.items()},
         }
         loss = terms["regression"] + batch.weight("contrast") * terms["contrast"]
         loss = loss + batch.weight("feature_weight") * terms["feature"]
         return {"loss": loss + batch.weight("prediction_weight") * terms["prediction"], **terms}
+
+    @staticmethod
+    def target(similarity, batch):
+        """Ranks of nearness [K,B,B] in the order of the unlabelled; in a control each has the place of another."""
+        order = seriate(similarity)
+        if any(s["exchange"] for s in batch.runs):
+            order = taken(order, another(batch))
+        return nearness(order).to(similarity.dtype)
 
     @staticmethod
     def similarities(model, f):
@@ -80,13 +85,14 @@ class CLSS(Encoded):
     def alive(self, model, batch):
         """The place in the order of another video."""
         f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
-        near, step = self.similarities(model, f[:, UNLABELLED]), batch.runs[0]["rank_step"]
-        target = nearness(seriate(near["feature"])).to(f.dtype)
+        near = self.similarities(model, f[:, UNLABELLED])
+        target = self.target(near["feature"], batch)
 
-        def cost(similarity):
-            return lambda r: rank_errors(similarity, target.roll((-r, -r), (1, 2)), step)
+        def found(similarity):
+            r = ranks(similarity)
+            return exchanged(lambda on: by_video((r - target.roll((-on, -on), (1, 2))).square()))
 
-        return {name: exchanged(cost(similarity)) for name, similarity in near.items()}
+        return {name: found(similarity) for name, similarity in near.items()}
 
 
 def ordinal_entropy(f, y):

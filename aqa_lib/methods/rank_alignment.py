@@ -18,7 +18,7 @@ import torch
 from aqa_lib import losses
 from aqa_lib.methods import _ranks
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread
+from aqa_lib.methods._exchange import EXCHANGE, deviation, exchanged
 from aqa_lib.methods.base import Setting
 
 
@@ -32,7 +32,6 @@ class RankAlignment(Encoded):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
-    from_the_start = ("alignment",)
     PLACES = {"another": 1, "drop0": 3, "drop1": 3, "drop2": 3, "hide": 2}  # the last ones are a look's
 
     def begin(self, stack):
@@ -46,9 +45,7 @@ class RankAlignment(Encoded):
         f = self.encodings(model, batch)
         regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
         predicted = model.scores(f[:, 1])
-        seen = _ranks.glimpse(self, model, batch)
-        place = another(batch) if any(s["exchange"] for s in batch.runs) else None
-        alignment = losses.squared_error(predicted, _ranks.pseudo(batch, predicted.detach(), seen, place))
+        alignment = losses.squared_error(predicted, _ranks.pseudo(self, model, batch, predicted))
         return {
             "loss": regression + self.ramp(batch) * batch.weight("weight") * alignment,
             "regression": regression,
@@ -67,8 +64,8 @@ class RankAlignment(Encoded):
     def alive(self, model, batch):
         """The aligned label of another video."""
         predicted = model.scores(self.encodings(model, batch)[:, 1])
-        aligned = _ranks.pseudo(batch, predicted, _ranks.glimpse(self, model, batch))
-        return {"alignment": exchanged(lambda r: (predicted - aligned.roll(-r, 1)).square(), spread(batch.y))}
+        aligned = _ranks.pseudo(self, model, batch, predicted)
+        return {"alignment": exchanged(lambda r: (predicted - aligned.roll(-r, 1)).abs(), deviation(batch.y))}
 
 
 METHOD = RankAlignment()

@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from aqa_lib import losses
 from aqa_lib.methods import _ranks
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, strong, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, by_video, deviation, exchanged, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.rankup import RankUp
 
@@ -42,7 +42,6 @@ class Ranking(Encoded):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
-    from_the_start = ("agreement", "alignment")
     PLACES = {"another": 1, "drop0": 4, "drop1": 4, "drop2": 4, "hide": 3, "noise": 1}  # the last ones are a look's
 
     def build(self, runs, data):
@@ -60,19 +59,15 @@ class Ranking(Encoded):
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
         f, f_weak = self.encodings(model, batch)
-        place = another(batch) if any(run["exchange"] for run in batch.runs) else None
-        d_weak = model.pairs(f_weak).detach()
-        if place is not None:  # the order of the pair that stands there
-            d_weak = taken(d_weak, place).gather(2, place.unsqueeze(1).expand_as(d_weak))
         regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
         ordered = ranking(model.pairs(f[:, 0]), batch.y)
-        agreed = disagreement(model.pairs(f[:, 1]), d_weak, batch.weight("confidence")).mean((1, 2))
+        orders = self.orders(model, f_weak, batch)
+        agreed = disagreement(model.pairs(f[:, 1]), orders, batch.weight("confidence")).mean((1, 2))
         terms = {"regression": regression, "ranking": ordered, "agreement": agreed}
         loss = regression + batch.weight("weight") * (ordered + agreed)
         if any(run["align_ranks"] for run in batch.runs):
             predicted = model.scores(f_weak)
-            aligned = _ranks.pseudo(batch, predicted.detach(), _ranks.glimpse(self, model, batch), place)
-            terms["alignment"] = losses.squared_error(predicted, aligned)
+            terms["alignment"] = losses.squared_error(predicted, _ranks.pseudo(self, model, batch, predicted))
             loss = loss + self.ramp(batch) * batch.weight("align_weight", "align_ranks") * terms["alignment"]
         return {"loss": loss, **terms}
 
@@ -86,6 +81,15 @@ class Ranking(Encoded):
         learning = torch.is_grad_enabled() and any(run["align_ranks"] for run in batch.runs)
         with model.still(), torch.set_grad_enabled(learning):  # only the alignment learns on the weak view
             return f, self.encode(model, weakly.unsqueeze(1), batch, (UNLABELLED,), first=2)[:, 0]
+
+    @staticmethod
+    def orders(model, f_weak, batch):
+        """d [K,B,B] of the weak views, without gradient; in a control those of the pairs of other videos."""
+        d = model.pairs(f_weak).detach()
+        if any(run["exchange"] for run in batch.runs):
+            place = another(batch)
+            d = taken(d, place).gather(2, place.unsqueeze(1).expand_as(d))
+        return d
 
     def mechanisms(self, settings):
         return ("agreement",) + ("alignment",) * settings["align_ranks"]
@@ -101,16 +105,16 @@ class Ranking(Encoded):
     def alive(self, model, batch):
         """The orders of other pairs (i + r, j + r), as sure or not as those are; the aligned label of another video."""
         f, f_weak = self.encodings(model, batch)
-        d, d_weak, confidence = model.pairs(f[:, 1]), model.pairs(f_weak), batch.weight("confidence")
+        d, d_weak, confidence = model.pairs(f[:, 1]), self.orders(model, f_weak, batch), batch.weight("confidence")
 
         def cost(r):
-            return disagreement(d, d_weak.roll((-r, -r), (1, 2)), confidence).mean(2)
+            return by_video(reversed_pairs(d, d_weak.roll((-r, -r), (1, 2)), confidence))
 
         found = {"agreement": exchanged(cost)}
         if any(run["align_ranks"] for run in batch.runs):
             predicted = model.scores(f_weak)
-            aligned = _ranks.pseudo(batch, predicted, _ranks.glimpse(self, model, batch))
-            found["alignment"] = exchanged(lambda r: (predicted - aligned.roll(-r, 1)).square(), spread(batch.y))
+            aligned = _ranks.pseudo(self, model, batch, predicted)
+            found["alignment"] = exchanged(lambda r: (predicted - aligned.roll(-r, 1)).abs(), deviation(batch.y))
         return found
 
 
@@ -124,6 +128,12 @@ def disagreement(d, d_weak, confidence):
     """Cross-entropy of each pair's logit d with the order of d_weak, where that is sure enough; [K,B,B]."""
     sure = d_weak.abs().sigmoid() >= confidence.view(-1, 1, 1)
     return F.softplus(-d * d_weak.sign()) * sure
+
+
+def reversed_pairs(d, d_weak, confidence):
+    """1 for each pair of which d_weak is sure and d has the other order; [K,B,B]."""
+    sure = d_weak.abs().sigmoid() >= confidence.view(-1, 1, 1)
+    return (sure & (d * d_weak < 0)).to(d.dtype)
 
 
 METHOD = Ranking()

@@ -31,7 +31,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, follow, strong, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, taken
 from aqa_lib.methods._ranks import winner
 from aqa_lib.methods.base import Method, Setting
 from aqa_lib.models.functions import uniform
@@ -51,7 +51,6 @@ class TeacherReferenceStudent(Method):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
-    from_the_start = ("imitation",)
     PLACES = {"another": 1, "hide": 2, "noise": 1, "other": 1}
 
     def build(self, runs, data):
@@ -88,15 +87,12 @@ class TeacherReferenceStudent(Method):
         terms["imitation"] = torch.zeros_like(terms["regression"])
         if imitating:
             labels = self.pseudo(model, batch, learning)
-            if any(s["exchange"] for s in batch.runs):
-                place = another(batch)
-                labels = [taken(label, place) for label in labels]
             terms["imitation"] = sum(losses.squared_error(score[1], label) for label in labels) / 2 * learning
         loss = terms["regression"] + terms["reference"] + batch.weight("weight") * terms["imitation"]
         return {"loss": loss, **terms}
 
     def mechanisms(self, settings):
-        return ("imitation",)
+        return ("imitation",) * (settings["burn_in"] < 1)
 
     def working(self, settings):
         return settings["burn_in"], 1.0
@@ -115,9 +111,9 @@ class TeacherReferenceStudent(Method):
         labels = self.pseudo(model, batch, torch.ones_like(batch.y[:, 0], dtype=torch.bool))
 
         def cost(r):
-            return sum((score - label.roll(-r, 1)).square() for label in labels) / 2
+            return sum((score - label.roll(-r, 1)).abs() for label in labels) / 2
 
-        return {"imitation": exchanged(cost, spread(batch.y))}
+        return {"imitation": exchanged(cost, deviation(batch.y))}
 
     @staticmethod
     def start(settings):
@@ -133,11 +129,15 @@ class TeacherReferenceStudent(Method):
     @staticmethod
     @torch.no_grad()
     def pseudo(model, batch, learning):
-        """The memories' scores [K,B] of the unlabelled videos, by teacher and by reference, brought up to date."""
+        """The memories' scores [K,B] of the unlabelled videos, by teacher and by reference, brought up to date; in a
+        control those of others."""
         x = weak(batch.x[:, UNLABELLED], batch.keys["hide"][:, 0], batch.runs[0]["hide"])
         better, variance = model.reference(x, batch.x[:, LABELLED])
         found = {"teacher": model.teacher(x), "reference": (batch.y + better, variance)}
-        return [remember(batch, who, *output, learning) for who, output in found.items()]
+        labels = [remember(batch, who, *output, learning) for who, output in found.items()]
+        if any(s["exchange"] for s in batch.runs):
+            labels = [taken(label, another(batch)) for label in labels]
+        return labels
 
     def predict(self, model, x, at_once=64):
         """x [K or 1,1,T,n,D] -> the student's scores [K,n]."""

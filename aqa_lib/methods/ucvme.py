@@ -19,7 +19,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, for_all
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, taken
 from aqa_lib.methods.base import SHARES, Setting
 from aqa_lib.models.functions import hashed
 from aqa_lib.models.ucvme import UCVME
@@ -36,7 +36,7 @@ class UncertaintyConsistency(Encoded):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
-    from_the_start = ("consistency", "uncertainty")
+    from_the_start = ("uncertainty",)
     PLACES = {"another": 1, "drop0": 4, "drop1": 4, "drop2": 4, "pass0": 2, "pass1": 2, "pass2": 2}
 
     def build(self, runs, data):
@@ -44,10 +44,7 @@ class UncertaintyConsistency(Encoded):
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
-        pseudo, log_variance = self.ensemble(model, batch)
-        if any(s["exchange"] for s in batch.runs):
-            place = another(batch)
-            pseudo, log_variance = taken(pseudo, place), taken(log_variance, place)
+        pseudo, log_variance = self.targets_of(model, batch)
         y, z = self.outputs(model, batch)
         y_l, z_l, y_u, z_u = y[:, :, LABELLED], z[:, :, LABELLED], y[:, :, UNLABELLED], z[:, :, UNLABELLED]
         own = batch.runs[0]["variance"] == "own"
@@ -82,19 +79,20 @@ class UncertaintyConsistency(Encoded):
         return [p for net in model.nets for p in net.encoder.parameters()]
 
     def alive(self, model, batch):
-        """y~ and z~ of another video; without z~ / 2, which no output changes."""
-        pseudo, log_variance = self.ensemble(model, batch)
+        """y~ and z~ of another video, each by its squared error: with exp(-z~) few videos would decide."""
+        pseudo, log_variance = self.targets_of(model, batch)
         y, z = (out[:, :, UNLABELLED] for out in self.outputs(model, batch))  # [K,m,B]
 
-        def score(r):
-            precision = (-log_variance.roll(-r, 1)).exp()
-            return (y - pseudo.roll(-r, 1).unsqueeze(1)).square().sum(1) * precision / 2
+        def cost(output, target):
+            return lambda r: (output - target.roll(-r, 1).unsqueeze(1)).abs().mean(1)
 
-        def variance(r):
-            return (z - log_variance.roll(-r, 1).unsqueeze(1)).square().sum(1)
+        score, uncertainty = cost(y, pseudo), cost(z, log_variance)
+        return {"consistency": exchanged(score, deviation(batch.y)), "uncertainty": exchanged(uncertainty)}
 
-        size = spread(batch.y) * (-log_variance).exp().mean(1)
-        return {"consistency": exchanged(score, size), "uncertainty": exchanged(variance)}
+    def targets_of(self, model, batch):
+        """y~ and z~ [K,B] of the unlabelled; in a control those of others."""
+        found = self.ensemble(model, batch)
+        return [taken(part, another(batch)) for part in found] if any(s["exchange"] for s in batch.runs) else found
 
     @staticmethod
     @torch.no_grad()
