@@ -14,6 +14,12 @@ Stated: k = 3, p = 2 and 5, T = 100, a pool of 100, uniform weights. S4AQA (TCSV
 segment features. Not stated, and chosen here: features as they were extracted; a labelled video is its own first
 neighbour (distance 0), as in released implementations, so the local errors are optimistic; the earlier in the pool wins
 a tie. Some implementations draw a whole new pool in each round; the paper fills it up, and so does this.
+
+Mechanism: "guesses". Its own criterion cannot tell whether they hold anything of a video: whoever joins is chosen for a
+small error around it, and yhat_u contains y_i. So labelled videos are left out, a quarter at a time, and their squared
+errors are compared where the guesses have joined as they are and where they are exchanged among those that joined.
+Control: who joins does so with the guess of another video of the pool. On the quick surrogate with 40 % of the labels
+(six draws) the guesses are off: index -.07 to .07, t -1.7 to 1.6, as in the control.
 """
 
 import numpy as np

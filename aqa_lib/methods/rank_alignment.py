@@ -11,6 +11,9 @@ Stated there: the quantiles, interpolated; w = 1 after a linear warm-up over 40 
 first alignment. In the released code an alignment comes every 1024 of 262144 steps and videos not yet met count as
 predicted 1. Chosen here: E and R of S4AQA; squared error on the labelled (theirs: absolute); an alignment once a pass
 over the training videos; videos not yet met take no part; 32 + 32 videos a step (theirs: 32 + 224); a hides segments.
+
+Mechanism: "alignment"; other, and control: the aligned label of another video. A look takes absolute errors, for a few
+videos at the ends of the scale decide a mean of squares.
 """
 
 import torch

@@ -14,6 +14,12 @@ warm-up of 40 %. The released RankUp adds a constant to the loss, which moves no
 and R of S4AQA, z a layer on the encoded video; L_reg the squared error as in all methods here (theirs: absolute);
 weak hides segments, strong adds noise to another hiding; 32 + 32 videos a step (theirs: 32 + 224); running
 statistics follow the labelled videos; alignments once a pass over the training videos.
+
+Mechanisms: "agreement", L_unsup, and with `align_ranks` "alignment". A look counts the pairs of which the weak view is
+sure and that the strong view orders the other way, not their cross-entropy, to which a few pairs of large logits
+contribute nearly all; other: the orders of the pairs (i + r, j + r), as in the control. Agreement is not truth: on the
+quick surrogate with 40 % of the labels (rate 3.2e-2, 250 steps, six seeds) 35 to 48 % of the pairs are sure and 75 to
+82 % of these are right, where 95 % are claimed.
 """
 
 import torch

@@ -23,6 +23,9 @@ first quarter of the steps, in which the teacher already follows; its decay 0.99
 start empty after burn-in; r is another labelled video of the batch, for an unlabelled video the labelled one of its
 number; labelled videos are not augmented; the augmentations of aqa_lib/methods/_encoded.py; 32 + 32 videos a step; the
 other methods' learning rate.
+
+Mechanism: "imitation", after burn-in; other, and control: the memories' scores of another video. A look takes absolute
+errors; a video kept aside is in no memory, so its scores are the outputs of the moment.
 """
 
 import math
