@@ -82,10 +82,9 @@ class Coreg(Method):
             seen = np.concatenate([known, np.arange(len(labelled), len(everyone))])
             inner = [d[np.ix_(seen, seen)] for d in between]
             sets = cotrain(inner, y[labelled[known]], k, settings["iterations"], settings["pool"], lots(settings))
-            own[hidden], *rolled = (
-                ((predicted(between, hidden, seen, sets, k, n, r) - y[labelled[hidden]]) ** 2) for r in range(ROLLS + 1)
-            )
-            other[hidden] = np.mean(rolled, 0)
+            found = [predicted(between, hidden, seen, sets, k, n, r) for r in range(ROLLS + 1)]
+            errors = (np.array(found) - y[labelled[hidden]]) ** 2  # [1 + ROLLS, n]
+            own[hidden], other[hidden] = errors[0], errors[1:].mean(0)
         return {"guesses": (own, other)}
 
     def apply(self, arrays, data, items, settings):
@@ -118,10 +117,9 @@ def predicted(between, items, seen, sets, k, n, r):
 def cotrain(between, y, k, iterations, size, lots=None):
     """Both regressors' sets at the end, (indices, labels) each: the labelled, then what the other one has added.
 
-    lots: a word a round, of a control: whoever joins has the guess of another video of the pool.
-
     `between`: for each regressor the distances [m,m] among the labelled, which come first, and the videos that enter
-    the pool in this order; y [n]: scores of the labelled.
+    the pool in this order; y [n]: scores of the labelled; lots: of a control, a word a round, by which whoever joins
+    has the guess of another video of the pool.
     """
     n, m = len(y), len(between[0])
     sets, pool, waiting = [(np.arange(n), y)] * 2, np.arange(n, min(n + size, m)), n + size

@@ -14,8 +14,8 @@ of S4AQA with two outputs of R; dropout 0.05 in E; the T passes normalise by bat
 running ones follow the labelled videos; prediction is the mean of y_a and y_b in one evaluation pass without dropout
 (in the released code, of five passes); 32 + 32 videos a step.
 
-Mechanisms: "consistency" of scores and "uncertainty" of log variances; other, and control: y~ and z~ of another video. A
-look takes the absolute errors of y and of z; with exp(-z~) few videos would decide. Half of y~ is a network's own, so
+Mechanisms: "consistency" of scores and "uncertainty" of log variances; other, and control: y~ and z~ of another video.
+A look takes the absolute errors of y and of z; with exp(-z~) few videos would decide. Half of y~ is a network's own, so
 the consistency of untrained networks has an index of .35 and one of trained ones says only that scores have not
 collapsed. Neither does the uncertainty say anything of errors, whatever its state: on the quick surrogate with 40 % of
 the labels (rate 8e-3, 250 steps, six seeds) z and the log of the squared error correlate by -.16 to .15 over unlabelled
