@@ -62,6 +62,7 @@ def look(stack, step, rounds=ROUNDS, gradients=True):
     looked at as they are trained, with dropout, which is a part of them; others without it.
     """
     method, memory, model = stack.method, stack.memory, stack.model
+    rounds = rounds or int(bool(method.from_the_start))  # growth is of the same videos as at the start
     items, counted = probes(stack, rounds)
     seen, shares = {}, {}
     with model.still():

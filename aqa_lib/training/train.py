@@ -17,7 +17,7 @@ import torch
 from aqa_lib import methods, tasks
 from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
-from aqa_lib.training.alive import ROUNDS, look
+from aqa_lib.training.alive import ROUNDS, Look, T, look
 from aqa_lib.training.history import History
 from aqa_lib.training.stack import Stack
 
@@ -306,10 +306,17 @@ def _fit(method, task, data, split, settings, labels, weights):
     history = History(method, data, split, settings, labels)
     history.add(0, {}, {name: np.asarray(v) for name, v in out.items()}, {})
     seconds = time.perf_counter() - start
-    kept = (None, None)
+    kept, looks = (None, None), {}
+    if method.mechanisms(settings):
+        found = method.alive(arrays, data, split.train, labels.scores[split.train], settings)
+        looks = {name: Look(*sides) for name, sides in found.items()}
     if weights:
         from aqa_lib.training.restore import description
 
         shapes = {name: list(np.shape(value)) for name, value in arrays.items()}
         kept = arrays, description(method, data, settings, labels) | {"scale": 1.0, "arrays": shapes}
-    return Result(**history.result(seconds, kept))
+    ended = history.result(seconds, kept)
+    for name, seen in looks.items():
+        row = {"index": seen.index, "t": seen.t(), "state": "on" if seen.t() > T else "off"}
+        ended["metrics"] |= {f"{name}_{part}": value for part, value in row.items()}
+    return Result(**ended)
