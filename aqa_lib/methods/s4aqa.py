@@ -203,7 +203,8 @@ class SemiSupervised(Method):
 
             def cost(exchange):
                 signs = [-1.0 if (s == LABELLED) != exchange else 1.0 for s in sets]
-                return sum(weight[:, [i]] * F.softplus(sign * z[s]) for i, (s, sign) in enumerate(zip(sets, signs)))
+                terms = [F.softplus(sign * z[s]) for s, sign in zip(sets, signs, strict=True)]
+                return sum(weight[:, [i]] * term for i, term in enumerate(terms))
 
             return Exchange(cost(False), cost(True))
         signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)
