@@ -5,6 +5,10 @@
 Outputs are the same on both sides; only the pairing of videos and targets is broken, by rolls within the batch. A
 mechanism that has learnt nothing of its video (a decoder that returns one constant) has a = 0, whatever its loss. The
 same exchange, in training, makes the control of a method: its term is on and has nothing to learn.
+
+Some targets are far from all outputs and some outputs from all targets, which says nothing of the pairing and would
+drown it. So what video i costs with others' targets, C_i., has what others cost with its target beside it:
+C_i. + C_.i - C_.. less C_ii is nothing where C_ij = a_i + b_j, and the covariance where C_ij is a squared difference.
 """
 
 from dataclasses import dataclass
@@ -13,7 +17,7 @@ import torch
 
 from aqa_lib.settings import Setting
 
-ROLLS = 8
+ROLLS = 31  # all others in a batch of 32
 EXCHANGE = Setting(False, "control: learn as much of another video, so that there is nothing to learn", per_run=True)
 
 
@@ -28,10 +32,13 @@ class Exchange:
 
 
 def exchanged(cost, size=None, rolls=ROLLS):
-    """Exchange of cost(r) [K,B], the cost of every video with the target that stands r places further on."""
-    own = cost(0)
+    """Exchange of cost(r) [K,B], the cost of every video i with the target of i + r (`target.roll(-r, 1)`)."""
+    own, row, column = cost(0), 0, 0
     rolls = range(1, min(rolls, own.shape[1] - 1) + 1)
-    return Exchange(own, sum(cost(r) for r in rolls) / len(rolls), size)
+    for r in rolls:
+        part = cost(r)
+        row, column = row + part, column + part.roll(r, 1)
+    return Exchange(own, (row + column - row.mean(1, keepdim=True)) / len(rolls), size)
 
 
 def spread(y):

@@ -31,12 +31,13 @@ from aqa_lib import losses
 from aqa_lib.data.ragged import Ragged
 from aqa_lib.errors import UserError
 from aqa_lib.methods._encoded import for_all
-from aqa_lib.methods._exchange import EXCHANGE, ROLLS, Exchange, another, exchanged
+from aqa_lib.methods._exchange import EXCHANGE, Exchange, another, exchanged
 from aqa_lib.methods.base import SHARES, Method, Setting
 from aqa_lib.models.functions import constant, hashed, resampled, reverse_gradient
 from aqa_lib.models.s4aqa import S4AQA
 
 LABELLED, WHOLE, MASKED, HINTED = range(4)  # HINTED: the labelled videos as the recovery sees them
+LOTS = 8  # draws of domains by lot that a look averages
 ORDER = (LABELLED, HINTED, WHOLE, MASKED)  # as they are encoded: copies of the unlabelled come last
 
 
@@ -135,11 +136,12 @@ class SemiSupervised(Method):
             loss = loss + (term if weights[name] is None else weights[name] * term)
         return {"loss": loss, **terms, **{f"gradient {name}": value for name, value in norms.items()}}
 
-    def passes(self, model, batch):
+    def passes(self, model, batch, kept=None):
         """(what is used, the sets, what is kept of masked ones, f [K,B,TC] of each set, what is recovered)."""
+        kept = kept or self.keep
         used = set().union(*map(self.uses, batch.runs))
         sets = [s for s in ORDER if s in used]
-        keep = [self.keep(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
+        keep = [kept(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
         f, recovered = [], []
         for modality, encoder, decoder in zip(self.modalities(batch), model.encoders, model.decoders, strict=True):
             encoded = self.encodings(encoder, self.seen(batch, modality), batch, modality, sets, keep)
@@ -174,16 +176,16 @@ class SemiSupervised(Method):
 
     def alive(self, model, batch):
         """Recovery: the same place of another video. Alignment: the domains exchanged."""
-        used, sets, keep, f, recovered = self.passes(model, batch)
-        found, here = {}, torch.arange(batch.y.shape[1], device=batch.x.device).expand_as(batch.y)
+        used, sets, keep, f, recovered = self.passes(model, batch, self.keep_alike)
+        found = {}
         if MASKED in used:
+            targets = [t[MASKED] for t in self.targets_of(model, batch, keep, {MASKED})]
 
             def cost(r):  # [K,B]
-                targets = self.targets_of(model, batch, keep, {MASKED}, here.roll(-r, 1) if r else None)
-                each = [(a[MASKED] - b[MASKED]).abs().mean(-1) for a, b in zip(recovered, targets, strict=True)]
+                each = [(v[MASKED] - t.roll(-r, 1)).abs().mean(-1) for v, t in zip(recovered, targets, strict=True)]
                 return sum(each) / len(each)
 
-            first = self.targets_of(model, batch, keep, {MASKED})[0][MASKED]
+            first = targets[0]
             found["recovery"] = exchanged(cost, (first - first.mean(1, keepdim=True)).abs().mean((1, 2)))
         if any(s["align"] for s in batch.runs):
             sets = [s for s in sets if s != HINTED]
@@ -204,7 +206,7 @@ class SemiSupervised(Method):
             return Exchange(cost(False), cost(True))
         signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)
         weight, x = weight * signs, [f[s] for s in sets]
-        lots = [self.lot(batch, r) for r in range(ROLLS)]
+        lots = [self.lot(batch, r) for r in range(LOTS)]
         kernel = kind.removeprefix("mmd_")
         by_lot = sum(losses.mmd_parts(x, weight, kernel, lot) for lot in lots) / len(lots)
         return Exchange(by_lot, losses.mmd_parts(x, weight, kernel))
@@ -306,6 +308,17 @@ class SemiSupervised(Method):
             words = words.masked_fill(batch.mask[:, -1 if place == 0 else 0] == 0, torch.iinfo(words.dtype).max)
         masked = words.topk(batch.runs[0]["masks"], dim=1, largest=False).indices
         return batch.x.new_ones(K, T, B).scatter_(1, masked, 0)
+
+    @staticmethod
+    def keep_alike(batch, place=0):
+        """The same with one stretch of segments masked at the same place of all videos, so that each could have the
+        target of every other; of videos of unequal length at the same share of each."""
+        if batch.runs[0]["pretext"] == "still":
+            return None
+        masks, length = batch.runs[0]["masks"], batch.length[:, -1 if place == 0 else 0].unsqueeze(1)  # [K,1,B]
+        share = (hashed(batch.keys["mask"][:, place], 1) & 0xFFFF).double().unsqueeze(2) / 2**16  # [K,1,1]
+        after = torch.arange(batch.x.shape[2], device=length.device)[:, None] - (share * (length - masks + 1)).long()
+        return ((after < 0) | (after >= masks)).to(batch.x.dtype)  # [K,T,B]
 
     @staticmethod
     def logits(model, f, coefficient):
