@@ -98,15 +98,16 @@ def gradient_shares(stack, items, step):
     parameters = method.encoding(model)
 
     def norm(term):
-        if not term.requires_grad:
-            return torch.zeros_like(term)
-        gradient = torch.autograd.grad(term.sum(), parameters, retain_graph=True, allow_unused=True)
-        squares = [g.flatten(1).square().sum(1) for g in gradient if g is not None]
-        return torch.stack(squares).sum(0).sqrt() if squares else torch.zeros_like(term)
+        """[K], summed row by row in numpy, so that the number of runs changes no digit."""
+        squares = np.zeros(len(stack.runs))
+        if term.requires_grad:
+            gradient = torch.autograd.grad(term.sum(), parameters, retain_graph=True, allow_unused=True)
+            for g in (g.double().cpu().numpy().reshape(len(squares), -1) for g in gradient if g is not None):
+                squares += (g * g).sum(1)
+        return np.sqrt(squares)
 
-    regression = norm(terms["regression"]).clamp(min=1e-12)
-    parts = method.auxiliary(batch, terms)
-    return {name: (norm(part) / regression).detach().double().cpu().numpy() for name, part in parts.items()}
+    regression = np.maximum(norm(terms["regression"]), 1e-12)
+    return {name: norm(part) / regression for name, part in method.auxiliary(batch, terms).items()}
 
 
 class Look:
@@ -155,8 +156,9 @@ class Looks:
         return now > self.mark and begun and self.first <= step / self.steps <= self.last + 1e-9
 
     @property
-    def none_yet(self):
-        return bool(self.names) and not self.rows
+    def none_counts(self):
+        """Whether no look has been late enough for gradients to count: a run that stops early is looked at as it ends."""
+        return bool(self.names) and not any(row["counts"] for row in self.rows)
 
     def late(self, step):
         """Whether gradients count: the later half of the steps at which its mechanisms work."""
@@ -169,15 +171,17 @@ class Looks:
     def start(self, row):
         self.before = {name: row[name].each for name in self.names if name in self.method.from_the_start}
 
-    def add(self, step, row):
-        """Keep a look; return its numbers for the curve."""
+    def add(self, step, row, over=False):
+        """Keep a look; return its numbers for the curve. Shares are there where they count, whoever is in the stack."""
+        counts = self.late(step) or over
         self.mark = int(10 * step / self.steps + 1e-9)
         found = {}
         for name in self.names:
             look = row[name]
             found |= {f"{name}_index": look.index, f"{name}_t": look.t(self.before.get(name))}
-            found |= {f"{name}_share": look.share, f"{name}_collapsed": float(look.collapsed)}
-        self.rows.append({"step": step, **found})
+            share = look.share if counts else np.nan
+            found |= {f"{name}_share": share, f"{name}_collapsed": float(look.collapsed)}
+        self.rows.append({"step": step, "counts": counts, **found})
         return found
 
     def states(self):
@@ -189,7 +193,7 @@ class Looks:
                 continue
             last = self.rows[-1]
             t = max(row[f"{name}_t"] for row in self.rows) if name in self.method.transient else last[f"{name}_t"]
-            shares = [row[f"{name}_share"] for row in self.rows if self.late(row["step"])]
+            shares = [row[f"{name}_share"] for row in self.rows if row["counts"]]
             share = float(np.mean(shares)) if shares else last[f"{name}_share"]
             on = t > T and not share < WEAK  # a method in closed form has no gradients
             state = "collapsed" if last[f"{name}_collapsed"] else "off" if not on else "weak" if share < STRONG else "on"

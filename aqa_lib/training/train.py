@@ -233,13 +233,14 @@ class Loop:
     def look_alive(self, due, over, lost):
         """See whether the mechanisms of the runs that are due for it are on; others of the stack are none the wiser."""
         histories = [h if d and not gone else None for h, d, gone in zip(self.histories, due, lost, strict=True)]
-        wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.none_yet))
-                  for h, o in zip(histories, over, strict=True)]  # fmt: skip
+        last = [h is not None and o and h.looks.none_counts for h, o in zip(histories, over, strict=True)]
+        wanted = [h is not None and (end or h.looks.due(self.step)) for h, end in zip(histories, last, strict=True)]
         if any(wanted):
-            gradients = any(w and h.looks.late(self.step) for h, w in zip(histories, wanted, strict=True))
-            for history, row, wants in zip(histories, look(self.stack, self.step, gradients), wanted, strict=True):
+            late = any(w and h.looks.late(self.step) for h, w in zip(histories, wanted, strict=True))
+            rows = look(self.stack, self.step, gradients=late or any(last))
+            for history, row, wants, end in zip(histories, rows, wanted, last, strict=True):
                 if wants:
-                    history.saw(self.step, row)
+                    history.saw(self.step, row, end)
 
     def done(self, k, ended):
         self.end(self.places[k], Result(**ended))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import advance, make_stack, world
+from helpers import advance, make_stack, noise_set, world
 
 from aqa_lib import methods
 from aqa_lib.data import load
@@ -249,6 +249,16 @@ def test_a_state_by_its_bounds(t, share, collapsed, state):
     assert looks.states()["plain_state"] == state
 
 
+def test_a_run_that_stops_early_is_looked_at_as_it_ends():
+    data = noise_set(120)
+    run = {"batch": 8, "fraction": 0.4, "validation": 0.3, "patience": 1, "lr": 0.5, "steps": 1000, "every": 4}
+    calm = {**run, "patience": 0, "steps": 40, "lr": 1e-3}
+    for runs in ([run], [run, calm]):
+        result = train("s4aqa", data, official(data), runs)[0]
+        assert result.metrics["steps_taken"] < 500 and result.metrics["recovery_share"] >= 0
+        assert np.isfinite(result.curve["recovery_share"]).tolist() == [False] * (len(result.curve) - 1) + [True]
+
+
 def test_growth_counts_where_both_sides_are_alike_before_training():
     looks = Looks(Two(), {"steps": 10})
     row = {name: seen(9.0) for name in looks.names}
@@ -275,7 +285,7 @@ def test_looks_are_due_at_tenths_of_the_half_in_which_mechanisms_work():
     early.add(1, {name: seen(1.0) for name in early.names})
     assert early.due(4) and not early.due(3)
     none = Looks(methods.get("s4aqa"), {**S4AQA.resolve({"recover": False, "align": False})})
-    assert not none.due(600) and not none.none_yet and none.states() == {}
+    assert not none.due(600) and not none.none_counts and none.states() == {}
 
 
 def test_a_share_is_that_of_the_gradients(small):
