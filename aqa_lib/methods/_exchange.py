@@ -17,7 +17,6 @@ import torch
 
 from aqa_lib.settings import Setting
 
-ROLLS = 31  # all others in a batch of 32
 EXCHANGE = Setting(False, "control: learn as much of another video, so that there is nothing to learn", per_run=True)
 
 
@@ -31,14 +30,18 @@ class Exchange:
     size: torch.Tensor | None = None
 
 
-def exchanged(cost, size=None, rolls=ROLLS):
-    """Exchange of cost(r) [K,B], the cost of every video i with the target of i + r (`target.roll(-r, 1)`)."""
-    own, row, column = cost(0), 0, 0
-    rolls = range(1, min(rolls, own.shape[1] - 1) + 1)
-    for r in rolls:
-        part = cost(r)
-        row, column = row + part, column + part.roll(r, 1)
-    return Exchange(own, (row + column - row.mean(1, keepdim=True)) / len(rolls), size)
+def exchanged(cost, size=None, rolls=None):
+    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on.
+
+    A video's `other` is the mean of its output with others' targets, plus that of others' outputs with its target, less
+    the mean of all: so a target that is hard for everyone, or an output that is off for all, is not taken for a
+    difference between own and other (the interaction of a two-way table is what is left).
+    """
+    own = cost(0)
+    each = [cost(r) for r in range(1, 1 + min(rolls or own.shape[1], own.shape[1] - 1))]
+    row = sum(each) / len(each)
+    column = sum(c.roll(r, 1) for r, c in enumerate(each, 1)) / len(each)
+    return Exchange(own, row + column - row.mean(1, keepdim=True), size)
 
 
 def spread(y):

@@ -37,7 +37,7 @@ from aqa_lib.models.functions import constant, hashed, resampled, reverse_gradie
 from aqa_lib.models.s4aqa import S4AQA
 
 LABELLED, WHOLE, MASKED, HINTED = range(4)  # HINTED: the labelled videos as the recovery sees them
-LOTS = 8  # draws of domains by lot that a look averages
+LOTS = 8  # draws of domains by lot that MMD is held against
 ORDER = (LABELLED, HINTED, WHOLE, MASKED)  # as they are encoded: copies of the unlabelled come last
 
 
@@ -136,12 +136,14 @@ class SemiSupervised(Method):
             loss = loss + (term if weights[name] is None else weights[name] * term)
         return {"loss": loss, **terms, **{f"gradient {name}": value for name, value in norms.items()}}
 
-    def passes(self, model, batch, kept=None):
-        """(what is used, the sets, what is kept of masked ones, f [K,B,TC] of each set, what is recovered)."""
-        kept = kept or self.keep
+    def passes(self, model, batch, alike=False):
+        """(what is used, the sets, what is kept of masked ones, f [K,B,TC] of each set, what is recovered).
+
+        alike: the same places are hidden in all videos.
+        """
         used = set().union(*map(self.uses, batch.runs))
         sets = [s for s in ORDER if s in used]
-        keep = [kept(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
+        keep = [self.keep(batch, i, alike) if s in used else None for i, s in enumerate((MASKED, HINTED))]
         f, recovered = [], []
         for modality, encoder, decoder in zip(self.modalities(batch), model.encoders, model.decoders, strict=True):
             encoded = self.encodings(encoder, self.seen(batch, modality), batch, modality, sets, keep)
@@ -176,8 +178,8 @@ class SemiSupervised(Method):
 
     def alive(self, model, batch):
         """Recovery: the same place of another video. Alignment: the domains exchanged."""
-        used, sets, keep, f, recovered = self.passes(model, batch, self.keep_alike)
-        found = {}
+        used, sets, keep, f, recovered = self.passes(model, batch, alike=True)
+        found, here = {}, torch.arange(batch.y.shape[1], device=batch.x.device).expand_as(batch.y)
         if MASKED in used:
             targets = [t[MASKED] for t in self.targets_of(model, batch, keep, {MASKED})]
 
@@ -295,15 +297,16 @@ class SemiSupervised(Method):
             stack.memory["norms"] = stack.y.new_zeros(len(stack.runs), len(TERMS))
 
     @staticmethod
-    def keep(batch, place=0):
+    def keep(batch, place=0, alike=False):
         """1 for kept and 0 for masked segments [K,T,B]: the `masks` smallest of T random words a video.
 
-        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled.
+        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled. alike: one word for all videos.
         """
         if batch.runs[0]["pretext"] == "still":
             return None
         K, _, T, B, _ = batch.x.shape
         words = hashed(batch.keys["mask"][:, place : place + 1], T * B).view(K, T, B)
+        words = words[:, :, :1].repeat(1, 1, B) if alike else words
         if batch.mask is not None:
             words = words.masked_fill(batch.mask[:, -1 if place == 0 else 0] == 0, torch.iinfo(words.dtype).max)
         masked = words.topk(batch.runs[0]["masks"], dim=1, largest=False).indices

@@ -20,14 +20,17 @@ from aqa_lib.errors import choose
 from aqa_lib.evaluation.selection import RULES
 from aqa_lib.study.parts import parts_of
 from aqa_lib.study.variants import by_name, check_labels, check_methods, chosen, invited, without_epochs
+from aqa_lib.study.words import states
 
-COLUMNS = ["data", "block", "part", "split", "variant", "fraction", "draw", "seed", "measure", "value", "failed"]
+COLUMNS = ["data", "block", "part", "split", "variant", "fraction", "draw", "seed", "measure", "value", "failed",
+           "states"]  # fmt: skip
 RUN = ["variant", "fraction", "draw", "seed"]
 
 
 def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root=None, rule="last", measures=(),
                      **train):  # fmt: skip
-    """The long table: data, block, part, split, variant, fraction, draw, seed, measure, value, failed.
+    """The long table: data, block, part, split, variant, fraction, draw, seed, measure, value, failed, states
+    (of the run's mechanisms, words.states).
 
     draws: how many label draws, each with the seed of its number, or a list of pairs (draw, seed). rule: which
     evaluation of a run counts (evaluation.selection). measures: what to look at besides the measure that tables of this
@@ -42,21 +45,23 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
     measures = list(dict.fromkeys([compared(variants, parts), *measures]))
     pairs = [(d, d) for d in range(draws)] if isinstance(draws, int) else [tuple(pair) for pair in draws]
     cells = [(p, *cell) for p in parts for cell in product(variants, p.fractions or fractions, pairs)]
-    asked, found = {}, [None] * len(cells)
+    asked, found, alive = {}, [None] * len(cells), [""] * len(cells)
     for place, (_, title, _, _) in enumerate(cells):
         asked.setdefault(variants[title][0], []).append(place)
     for name, places in asked.items():
         runs = [
             run_of(methods.get(name), variants[title][1], *rest, p) for p, title, *rest in (cells[i] for i in places)
         ]
-        on = [cells[i][0] for i in places]
-        table = study.train(name, [p.world for p in on], [p.split for p in on], runs, root=root, **train)
+        on = [(p, pairs.index(pair)) for p, _, _, pair in (cells[i] for i in places)]
+        worlds, parted = [p.replicate(number) for p, number in on], [p.split for p, _ in on]
+        table = study.train(name, worlds, parted, runs, root=root, **train)
         for place, (_, row) in zip(places, table.iterrows(), strict=True):
             found[place] = reported(study, row, rule, measures)
+            alive[place] = states(row)
     rows = []
-    for (p, title, fraction, pair), values in zip(cells, found, strict=True):
+    for (p, title, fraction, pair), values, state in zip(cells, found, alive, strict=True):
         of = p.world["name"], p.block, p.name, p.split, title, fraction, *pair
-        rows += [(*of, measure, *value) for measure, value in zip(measures, values, strict=True)]
+        rows += [(*of, measure, *value, state) for measure, value in zip(measures, values, strict=True)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -95,6 +100,7 @@ def averaged(runs, measure=None):
 
     Folds are averaged arithmetically, then parts by the measure's own rule. Column `undefined` counts values that are
     not defined; where one is in all folds of a part, the row has no number. Nor has it one where a run `failed`.
+    `states` holds those of all its runs.
     measure: by default the one that the table compares.
     """
     measure = runs["measure"].iloc[0] if measure is None else choose("measure", measure, list(runs["measure"].unique()))
@@ -112,11 +118,12 @@ def _averaged(rows, measure):
     over_folds = rows.groupby([*RUN, "part"], sort=False)["value"].mean().unstack("part")[names]  # NaN: left out
     counts = rows.groupby(RUN, sort=False)["failed"].agg(parts="size", failed="sum")
     counts["undefined"] = rows["value"].isna().groupby([rows[k] for k in RUN], sort=False).sum() - counts["failed"]
+    counts["states"] = rows.groupby(RUN, sort=False)["states"].agg(lambda runs: "; ".join(runs) if any(runs) else "")
     over_folds = over_folds.loc[counts.index]
     value = over_folds[names[0]] if len(names) == 1 else over_folds.apply(tasks.average(measure), axis=1)
     table = counts.assign(value=value.where(counts["failed"] == 0))
     table = table.join(over_folds) if len(names) > 1 else table
-    order = ["value", *(names if len(names) > 1 else []), "parts", "undefined", "failed"]
+    order = ["value", *(names if len(names) > 1 else []), "parts", "undefined", "failed", "states"]
     return table[order].reset_index()
 
 

@@ -8,7 +8,9 @@
 A block is a protocol: a split, `options` of the data set, and `parts`, lists of options of which every combination is
 a data set of its own (tasks, routines, worlds of the surrogate). `split` is a name, several in a list, or one that ends
 in a star: "fold:four/*" are all folds of that protocol with something to test on, "division:*" all divisions.
-`fractions` are shares of labels for this block alone.
+`fractions` are shares of labels for this block alone. `worlds: {"seed": 100}` makes every replicate a world of its own:
+the first draw is on the data set with that option at 100, the next at 101, and so on, so that an interval covers the
+data, the test items, the label draw and the initialisation.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +21,7 @@ from aqa_lib.data.splits import Split
 from aqa_lib.errors import UserError, choose
 from aqa_lib.study.study import loaded
 
-KEYS = ("split", "options", "parts", "fractions")
+KEYS = ("split", "options", "parts", "fractions", "worlds")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Part:
     fractions: tuple  # of this block alone; () where it has none of its own
     data: AssessmentSet = field(repr=False)
     items: Split = field(repr=False)
+    worlds: dict = field(default_factory=dict)  # {option: its value in the first replicate}, where each is a world
+
+    def replicate(self, number):
+        """The data set of one replicate."""
+        return {**self.world, **{option: first + number for option, first in self.worlds.items()}}
 
     def __str__(self):
         return ", ".join([f"block {self.block!r}", *filter(None, [self.name]), f"split {self.split}"])
@@ -54,18 +61,21 @@ def parts_of(data, blocks, root=None):
 def _parts(name, block, data, root):
     for key in block:
         choose("key of a block:", key, KEYS)
-    values = dict(block.get("parts") or {})
+    values, worlds = dict(block.get("parts") or {}), dict(block.get("worlds") or {})
+    for key, first in worlds.items():
+        if not isinstance(first, int) or isinstance(first, bool):
+            raise UserError(f"a block's worlds count on from a whole number, such as {{{key}: 0}}, but got {first!r}")
     for key, those in values.items():
         if not (isinstance(those, list) and those):
             raise UserError(f"a block's part {key!r} takes a list of values, but got {those!r}")
     found = []
     for chosen in product(*values.values()):
-        world = {**data, **(block.get("options") or {}), **dict(zip(values, chosen, strict=True))}
+        world = {**data, **(block.get("options") or {}), **dict(zip(values, chosen, strict=True)), **worlds}
         dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
         title, fractions = ", ".join(map(str, chosen)), tuple(block.get("fractions") or ())
         for split in named(block.get("split", "official"), dataset):
             items = splits.get(split)(dataset)
-            found.append(Part(name, title, world, split, fractions, dataset, items))
+            found.append(Part(name, title, world, split, fractions, dataset, items, worlds))
     return found
 
 

@@ -1,7 +1,7 @@
 """Whether the mechanisms of a run were on: do they hold what belongs to a video, and does the encoder feel it?
 
 For every term by which a run learns from unlabelled videos, on training videos without a label that are kept aside
-(never test videos), at tenths of the later half of its steps:
+(never test videos), three times in the later half of its steps and, on several hidden segments a video, at their end:
 
     index a   1 - L(own target) / L(another video's target), the same outputs (methods/_exchange.py)
     t         of the differences over videos; where both sides are alike before training (views of one video), of how
@@ -18,61 +18,70 @@ import torch
 
 from aqa_lib import chance
 
-BATCHES = 4  # batches of videos kept aside that are looked at
-FEWEST = 8  # fewer videos than this are not kept aside: then those are looked at that are learnt from
+MOST = 128  # so many videos are kept aside at most
+FEWEST = 8  # fewer are not kept aside: then those are looked at that are learnt from
+ROUNDS = 4  # times that each of them is looked at in the end, with other hidden segments
+LOOKS = 4  # looks a run, the last at its end
 T, WEAK, STRONG, NOTHING = 3.0, 0.02, 0.1, 1e-3
 
 
 def kept_aside(unlabelled, settings):
     """(items kept aside, the others) of a run's unlabelled videos."""
     order = unlabelled[chance.permutation(chance.key(settings["seed"], "aside"), len(unlabelled))]
-    count = min(BATCHES * settings["batch"], int(settings["aside"] * len(unlabelled)))
+    count = min(MOST, int(settings["aside"] * len(unlabelled)))
     count = count if count >= FEWEST else 0
     return order[:count], np.sort(order[count:])
 
 
-def probes(stack):
-    """(items [P,K,2,B] of the probes, counted [P,K,B]): labelled videos beside those kept aside.
+def probes(stack, rounds):
+    """(items [P,K,2,B] of the probes, counted [P,K,B]): labelled videos beside those kept aside, `rounds` times each.
 
     Where these are fewer than a batch, others fill it up and are not counted.
     """
-    B, items, counted = stack.B, [], []
+    B, parts = stack.B, []
     for lab, first, s in zip(stack.labels, stack.offsets, stack.runs, strict=True):
         others = lab.unlabelled if len(lab.unlabelled) else lab.train
         aside, rest = kept_aside(others, s)
         aside = aside if len(aside) else others
-        fill = np.resize(rest if len(rest) else aside, max(0, B - len(aside)))
-        row = np.concatenate([aside[:B], fill])
-        many = np.resize(aside, BATCHES * B).reshape(BATCHES, B) if len(aside) > B else np.tile(row, (BATCHES, 1))
-        known = np.resize(lab.train, BATCHES * B).reshape(BATCHES, B)
-        items.append(np.stack([known, many], 1) + first)
-        counted.append(np.tile(np.arange(B) < len(aside), (BATCHES, 1)))
-    put = stack.pool.put
-    return put(np.stack(items, 1)), put(np.stack(counted, 1))
+        batches = -(-len(aside) // B)
+        rest = rest if len(rest) else aside
+        fill = np.resize(rest, batches * B - len(aside))
+        seen = np.concatenate([aside, fill]).reshape(batches, B)
+        counted = (np.arange(batches * B) < len(aside)).reshape(batches, B)
+        parts.append((lab.train + first, seen + first, counted))
+    P = max(1, rounds * max(len(seen) for _, seen, _ in parts)) if rounds else 1
+    known = np.stack([np.resize(train, P * B).reshape(P, B) for train, _, _ in parts], 1)
+    seen, counted = (np.stack([part[i][np.arange(P) % len(part[i])] for part in parts], 1) for i in (1, 2))
+    return stack.pool.put(np.stack([known, seen], 2)), counted
 
 
-def look(stack, step, gradients=True):
-    """[{mechanism: Look}] of every run of a stack; neither weights nor statistics nor memory change."""
-    method, memory = stack.method, stack.memory
-    items, counted = probes(stack)
-    seen, shares = {}, {}  # mechanism -> (own, other [P,K,B], size [K] or None)
-    with stack.model.still():
-        for p in range(BATCHES):
+def look(stack, step, rounds=ROUNDS, gradients=True):
+    """[{mechanism: Look}] of every run of a stack; neither weights nor statistics nor memory change.
+
+    rounds: how often each video is looked at; 0: one batch of them, once. Terms that compare two views of a video are
+    looked at as they are trained, with dropout, which is a part of them; others without it.
+    """
+    method, memory, model = stack.method, stack.memory, stack.model
+    items, counted = probes(stack, rounds)
+    seen, shares = {}, {}
+    with model.still():
+        model.train(bool(method.from_the_start))
+        for p in range(len(items)):
             stack.memory = {name: value.clone() for name, value in memory.items()}
             with torch.no_grad():
-                found = method.alive(stack.model, stack.probe(items[p], p, step))
+                found = method.alive(model, stack.probe(items[p], p, step))
             for name, exchange in found.items():
                 seen.setdefault(name, []).append(exchange)
+        model.train()
         if gradients:
             stack.memory = {name: value.clone() for name, value in memory.items()}
             shares = gradient_shares(stack, items[0], step)
     stack.memory = memory
-    seen = {name: numbers(parts) for name, parts in seen.items()}
-    items, counted = items[:, :, 1].cpu().numpy(), counted.cpu().numpy()
+    seen, items = {name: numbers(parts) for name, parts in seen.items()}, items[:, :, 1].cpu().numpy()
     rows = []
     for k, s in enumerate(stack.runs):
         row, which = {}, counted[:, k]  # [P,B]
-        videos, place = np.unique(items[:, k][which], return_inverse=True)
+        _, place = np.unique(items[:, k][which], return_inverse=True)
         times = np.bincount(place)
         for name in method.mechanisms(s):
             own, other, size = seen[name]
@@ -149,11 +158,19 @@ class Looks:
         self.before, self.mark, self.rows = {}, -1, []
 
     def due(self, step):
-        """Whether a tenth of the run's steps, from half of those at which its mechanisms work, has passed."""
+        """Whether a quarter of the steps at which the run's mechanisms work has passed, of their later half."""
         if not self.names:
             return False
-        now, begun = int(10 * step / self.steps + 1e-9), bool(self.method.transient) or self.late(step)
-        return now > self.mark and begun and self.first <= step / self.steps <= self.last + 1e-9
+        return self.tick(step) > self.mark and self.tick(step) >= (0 if self.method.transient else LOOKS / 2)
+
+    def tick(self, step):
+        """How many of its looks a run has had by a step, were it evaluated as often; -1 while no mechanism works."""
+        past = (step / self.steps - self.first) / (self.last - self.first)
+        return int(LOOKS * past + 1e-9) if 0 <= past <= 1 + 1e-9 else -1
+
+    def final(self, step):
+        """Whether a look at this step may be the last one."""
+        return self.tick(step) == LOOKS or step == self.steps
 
     @property
     def none_counts(self):
@@ -171,10 +188,9 @@ class Looks:
     def start(self, row):
         self.before = {name: row[name].each for name in self.names if name in self.method.from_the_start}
 
-    def add(self, step, row, over=False):
-        """Keep a look; return its numbers for the curve. Shares are there where they count, whoever is in the stack."""
-        counts = self.late(step) or over
-        self.mark = int(10 * step / self.steps + 1e-9)
+    def add(self, step, row):
+        """Keep a look; return its numbers for the curve."""
+        self.mark = max(self.mark, self.tick(step))
         found = {}
         for name in self.names:
             look = row[name]

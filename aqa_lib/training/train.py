@@ -16,7 +16,7 @@ import torch
 
 from aqa_lib import methods, tasks
 from aqa_lib.errors import UserError
-from aqa_lib.training.alive import look
+from aqa_lib.training.alive import ROUNDS, look
 from aqa_lib.training.history import History
 from aqa_lib.training.stack import Stack
 
@@ -233,14 +233,20 @@ class Loop:
     def look_alive(self, due, over, lost):
         """See whether the mechanisms of the runs that are due for it are on; others of the stack are none the wiser."""
         histories = [h if d and not gone else None for h, d, gone in zip(self.histories, due, lost, strict=True)]
-        last = [h is not None and o and h.looks.none_counts for h, o in zip(histories, over, strict=True)]
-        wanted = [h is not None and (end or h.looks.due(self.step)) for h, end in zip(histories, last, strict=True)]
-        if any(wanted):
-            late = any(w and h.looks.late(self.step) for h, w in zip(histories, wanted, strict=True))
-            rows = look(self.stack, self.step, gradients=late or any(last))
-            for history, row, wants, end in zip(histories, rows, wanted, last, strict=True):
-                if wants:
-                    history.saw(self.step, row, end)
+        wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.none_yet))
+                  for h, o in zip(histories, over, strict=True)]  # fmt: skip
+        if not any(wanted):
+            return
+        asked = [h.looks for h, wants in zip(histories, wanted, strict=True) if wants]
+        gradients = any(looks.late(self.step) for looks in asked)
+        for thorough in (False, True):  # alone a run would have the look that it has here
+            wants = [w and thorough == (o or h.looks.final(self.step))
+                     for h, o, w in zip(histories, over, wanted, strict=True)]  # fmt: skip
+            if any(wants):
+                rows = look(self.stack, self.step, ROUNDS if thorough else 0, gradients)
+                for history, row, wanting in zip(histories, rows, wants, strict=True):
+                    if wanting:
+                        history.saw(self.step, row)
 
     def done(self, k, ended):
         self.end(self.places[k], Result(**ended))

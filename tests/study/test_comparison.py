@@ -141,7 +141,7 @@ def test_a_failed_run_and_an_undefined_guess_are_counted_and_have_no_number(stud
 def rows(values, measure="spearman"):
     """The long table of one run from [(part, value, failed)], a fold each."""
     found = [
-        ("set", "b", part, f"fold:k/{i}", "a", 0.5, 0, 0, measure, value, failed)
+        ("set", "b", part, f"fold:k/{i}", "a", 0.5, 0, 0, measure, value, failed, "")
         for i, (part, value, failed) in enumerate(values)
     ]
     return pd.DataFrame(found, columns=COLUMNS)
@@ -159,6 +159,28 @@ def test_folds_are_averaged_arithmetically_and_tasks_through_fisher():
     assert np.isnan(failed["value"]) and (failed["undefined"], failed["failed"]) == (0, 1)
     one = averaged(rows([("", 0.2, False), ("", 0.7, False)]))
     assert one["value"].tolist() == pytest.approx([0.45]) and "" not in one
+
+
+def test_the_states_of_all_runs_of_a_row_are_kept():
+    two = rows([("S", 0.2, False), ("K", 0.6, False)]).assign(states=["recovery:on", "recovery:off"])
+    assert averaged(two)["states"].tolist() == ["recovery:on; recovery:off"]
+    assert averaged(two.assign(states=""))["states"].tolist() == [""]
+
+
+def test_a_comparison_keeps_the_states_that_runs_record(study, monkeypatch):
+    train = Study.train
+
+    def recorded(self, method, data, split, runs, **options):
+        table = train(self, method, data, split, runs, **options)
+        return table.assign(recovery_state=["on", "off"]) if method == "ridge" else table
+
+    monkeypatch.setattr(Study, "train", recorded)
+    variants = {"ridge": ("ridge", {}), "no video: difficulty": ("guess_difficulty", {})}
+    runs = compare_variants(study, WORLD, variants, {"o": {}}, [0.4], 2, measures=["relative_l2"])
+    assert runs[runs["variant"] == "ridge"]["states"].tolist() == ["recovery:on"] * 2 + ["recovery:off"] * 2
+    table = summary(averaged(runs), "ridge").set_index("variant")
+    assert table["mechanism"].tolist() == ["OFF: recovery off in 1 of 2", ""]
+    assert set(table["why"].drop("ridge")) == {"mechanism of the baseline off"}
 
 
 def test_measures_that_are_no_correlations_are_averaged_arithmetically():
