@@ -5,10 +5,6 @@
 Outputs are the same on both sides; only the pairing of videos and targets is broken, by rolls within the batch. A
 mechanism that has learnt nothing of its video (a decoder that returns one constant) has a = 0, whatever its loss. The
 same exchange, in training, makes the control of a method: its term is on and has nothing to learn.
-
-Some targets are far from all outputs and some outputs from all targets, which says nothing of the pairing and would
-drown it. So what video i costs with others' targets, C_i., has what others cost with its target beside it:
-C_i. + C_.i - C_.. less C_ii is nothing where C_ij = a_i + b_j, and the covariance where C_ij is a squared difference.
 """
 
 from dataclasses import dataclass
@@ -31,7 +27,8 @@ class Exchange:
 
 
 def exchanged(cost, size=None, rolls=None):
-    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on.
+    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on:
+    `target.roll(-r, 1)`.
 
     A video's `other` is the mean of its output with others' targets, plus that of others' outputs with its target, less
     the mean of all: so a target that is hard for everyone, or an output that is off for all, is not taken for a

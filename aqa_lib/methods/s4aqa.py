@@ -139,11 +139,12 @@ class SemiSupervised(Method):
     def passes(self, model, batch, alike=False):
         """(what is used, the sets, what is kept of masked ones, f [K,B,TC] of each set, what is recovered).
 
-        alike: the same places are hidden in all videos.
+        alike: the same place is hidden in all videos.
         """
         used = set().union(*map(self.uses, batch.runs))
         sets = [s for s in ORDER if s in used]
-        keep = [self.keep(batch, i, alike) if s in used else None for i, s in enumerate((MASKED, HINTED))]
+        kept = self.keep_alike if alike else self.keep
+        keep = [kept(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
         f, recovered = [], []
         for modality, encoder, decoder in zip(self.modalities(batch), model.encoders, model.decoders, strict=True):
             encoded = self.encodings(encoder, self.seen(batch, modality), batch, modality, sets, keep)
@@ -179,7 +180,7 @@ class SemiSupervised(Method):
     def alive(self, model, batch):
         """Recovery: the same place of another video. Alignment: the domains exchanged."""
         used, sets, keep, f, recovered = self.passes(model, batch, alike=True)
-        found, here = {}, torch.arange(batch.y.shape[1], device=batch.x.device).expand_as(batch.y)
+        found = {}
         if MASKED in used:
             targets = [t[MASKED] for t in self.targets_of(model, batch, keep, {MASKED})]
 
@@ -297,16 +298,15 @@ class SemiSupervised(Method):
             stack.memory["norms"] = stack.y.new_zeros(len(stack.runs), len(TERMS))
 
     @staticmethod
-    def keep(batch, place=0, alike=False):
+    def keep(batch, place=0):
         """1 for kept and 0 for masked segments [K,T,B]: the `masks` smallest of T random words a video.
 
-        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled. alike: one word for all videos.
+        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled.
         """
         if batch.runs[0]["pretext"] == "still":
             return None
         K, _, T, B, _ = batch.x.shape
         words = hashed(batch.keys["mask"][:, place : place + 1], T * B).view(K, T, B)
-        words = words[:, :, :1].repeat(1, 1, B) if alike else words
         if batch.mask is not None:
             words = words.masked_fill(batch.mask[:, -1 if place == 0 else 0] == 0, torch.iinfo(words.dtype).max)
         masked = words.topk(batch.runs[0]["masks"], dim=1, largest=False).indices

@@ -42,16 +42,18 @@ def probes(stack, rounds):
     for lab, first, s in zip(stack.labels, stack.offsets, stack.runs, strict=True):
         others = lab.unlabelled if len(lab.unlabelled) else lab.train
         aside, rest = kept_aside(others, s)
-        aside = aside if len(aside) else others
+        aside = aside if len(aside) else others[:MOST]
         batches = -(-len(aside) // B)
         rest = rest if len(rest) else aside
         fill = np.resize(rest, batches * B - len(aside))
         seen = np.concatenate([aside, fill]).reshape(batches, B)
         counted = (np.arange(batches * B) < len(aside)).reshape(batches, B)
         parts.append((lab.train + first, seen + first, counted))
-    P = max(1, rounds * max(len(seen) for _, seen, _ in parts)) if rounds else 1
+    P = rounds * max(len(seen) for _, seen, _ in parts) if rounds else 1
     known = np.stack([np.resize(train, P * B).reshape(P, B) for train, _, _ in parts], 1)
     seen, counted = (np.stack([part[i][np.arange(P) % len(part[i])] for part in parts], 1) for i in (1, 2))
+    for k, (_, videos, _) in enumerate(parts):
+        counted[max(1, rounds * len(videos)) :, k] = False  # others of the stack have more to look at
     return stack.pool.put(np.stack([known, seen], 2)), counted
 
 
@@ -81,22 +83,23 @@ def look(stack, step, rounds=ROUNDS, gradients=True):
     rows = []
     for k, s in enumerate(stack.runs):
         row, which = {}, counted[:, k]  # [P,B]
-        _, place = np.unique(items[:, k][which], return_inverse=True)
+        videos, place = np.unique(items[:, k][which] - stack.offsets[k], return_inverse=True)
         times = np.bincount(place)
         for name in method.mechanisms(s):
             own, other, size = seen[name]
             own, other = (np.bincount(place, part[:, k][which]) / times for part in (own, other))
             share = float(shares[name][k]) if name in shares else np.nan
-            row[name] = Look(own, other, None if size is None else size[k], share)
+            size = None if size is None else size[which.any(1), k].mean()
+            row[name] = Look(own, other, size, share, videos)
         rows.append(row)
     return rows
 
 
 def numbers(parts):
-    """(own [P,K,B], other [P,K,B], size [K] or None) of the Exchanges of P batches, in numpy."""
+    """(own [P,K,B], other [P,K,B], size [P,K] or None) of the Exchanges of P batches, in numpy."""
     own, other = (torch.stack([getattr(e, n) for e in parts]).double().cpu().numpy() for n in ("own", "other"))
     sizes = [e.size.double().cpu().numpy() for e in parts if e.size is not None]
-    return own, other, np.mean(sizes, 0) if sizes else None
+    return own, other, np.stack(sizes) if sizes else None
 
 
 def gradient_shares(stack, items, step):
@@ -122,8 +125,8 @@ def gradient_shares(stack, items, step):
 class Look:
     """What one look at one mechanism of one run has seen."""
 
-    def __init__(self, own, other, size=None, share=np.nan):
-        self.own, self.other, self.size, self.share = own, other, size, share
+    def __init__(self, own, other, size=None, share=np.nan, videos=None):
+        self.own, self.other, self.size, self.share, self.videos = own, other, size, share, videos
 
     @property
     def each(self):
@@ -136,8 +139,8 @@ class Look:
         return float(self.each.mean())
 
     def t(self, before=None):
-        """Of the index over videos, or of its growth since `before` [n]."""
-        d = self.each if before is None else self.each - before
+        """Of the index over videos, or of its growth since `before`, a look at these videos and perhaps others."""
+        d = self.each if before is None else self.each - before.each[np.searchsorted(before.videos, self.videos)]
         error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else 0.0
         if not np.isfinite(d).all():
             return 0.0
@@ -172,10 +175,10 @@ class Looks:
         """Whether a look at this step may be the last one."""
         return self.tick(step) == LOOKS or step == self.steps
 
-    @property
-    def none_counts(self):
-        """Whether no look has been late enough for gradients to count: a run that stops early is looked at as it ends."""
-        return bool(self.names) and not any(row["counts"] for row in self.rows)
+    def wanting(self, step):
+        """Whether a run that ends at this step, before its time perhaps, has not had its last look."""
+        working = self.tick(step) >= 0 or not self.rows
+        return bool(self.names) and working and not any(self.final(row["step"]) for row in self.rows)
 
     def late(self, step):
         """Whether gradients count: the later half of the steps at which its mechanisms work."""
@@ -186,11 +189,11 @@ class Looks:
         return any(name in self.method.from_the_start for name in self.names)
 
     def start(self, row):
-        self.before = {name: row[name].each for name in self.names if name in self.method.from_the_start}
+        self.before = {name: row[name] for name in self.names if name in self.method.from_the_start}
 
-    def add(self, step, row):
-        """Keep a look; return its numbers for the curve."""
-        self.mark = max(self.mark, self.tick(step))
+    def add(self, step, row, over=False):
+        """Keep a look; return its numbers for the curve. Shares are there where they count, whoever is in the stack."""
+        self.mark, counts = max(self.mark, self.tick(step)), self.late(step) or over
         found = {}
         for name in self.names:
             look = row[name]
@@ -219,8 +222,11 @@ class Looks:
 
     def state(self):
         """Plain values for a checkpoint."""
-        return {"before": {n: v.tolist() for n, v in self.before.items()}, "mark": self.mark, "rows": self.rows}
+        before = {n: [v.tolist() for v in (b.own, b.other, b.videos)] for n, b in self.before.items()}
+        return {"before": before, "mark": self.mark, "rows": self.rows}
 
     def load(self, state):
-        self.before = {n: np.array(v) for n, v in state["before"].items()}
+        for name, row in state["before"].items():
+            own, other, videos = map(np.array, row)
+            self.before[name] = Look(own, other, videos=videos)
         self.mark, self.rows = state["mark"], state["rows"]

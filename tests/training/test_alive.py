@@ -24,7 +24,7 @@ CASES = [*((name, {}) for name in LEARNING), ("s4aqa", {"balance": True}), ("s4a
 
 def short(name, **settings):
     """A run of twelve steps, with what makes a method of another task or with rounds as quick."""
-    made = {**methods.get(name).small, "fraction": 0.4, "batch": 16, "lr": 2e-3, "steps": 12, **settings}
+    made = {**methods.get(name).small, "fraction": 0.4, "batch": 8, "lr": 2e-3, "steps": 12, **settings}
     return {n: v for n, v in made.items() if n in methods.get(name).settings()}
 
 
@@ -43,7 +43,8 @@ def test_an_eighth_is_kept_aside_and_never_learnt_from(small):
     for step in range(300):  # of two blocks
         for k, items in enumerate(stack.batch(step).items):
             drawn[k] |= set(items[1].tolist())
-    items, counted = (v.numpy() for v in probes(stack))
+    items, counted = probes(stack, 2)
+    items = items.numpy()
     for k, (lab, s) in enumerate(zip(stack.labels, stack.runs, strict=True)):
         aside, rest = kept_aside(lab.unlabelled, s)
         again = kept_aside(lab.unlabelled, s)[0]
@@ -54,7 +55,7 @@ def test_an_eighth_is_kept_aside_and_never_learnt_from(small):
         assert drawn[k] == set(rest)
         looked = set(items[:, k, 1][counted[:, k]].tolist())
         assert looked <= set(aside) if expected else looked <= set(lab.unlabelled)
-        assert len(looked) == (min(32, expected) or 32)
+        assert len(looked) == (expected or 48)
         assert set(items[:, k, 0].ravel()) <= set(lab.train)
     other = kept_aside(stack.labels[0].unlabelled, {**stack.runs[0], "seed": 5})[0]
     assert set(other) != set(kept_aside(stack.labels[0].unlabelled, stack.runs[0])[0])
@@ -62,7 +63,7 @@ def test_an_eighth_is_kept_aside_and_never_learnt_from(small):
 
 def test_how_many_are_kept_aside():
     s = {"seed": 0, "aside": 0.125, "batch": 4}
-    for n, count in ((63, 0), (64, 8), (100, 12), (1000, 16)):  # at most four batches
+    for n, count in ((63, 0), (64, 8), (100, 12), (1000, 125), (2000, 128)):
         assert len(kept_aside(np.arange(n), s)[0]) == count
     assert len(kept_aside(np.arange(1000), {**s, "aside": 0.0})[0]) == 0
     assert len(kept_aside(np.arange(100), {**s, "aside": 0.5, "batch": 32})[0]) == 50
@@ -77,12 +78,28 @@ def test_runs_without_mechanisms_keep_none_aside(small):
 
 def test_few_videos_are_filled_up_and_those_are_not_counted(small):
     stack = make_stack("s4aqa", small, [{"fraction": 0.4, "batch": 32}])
-    items, counted = probes(stack)
+    items, counted = probes(stack, 4)
     assert items.shape == (4, 1, 2, 32) and counted.sum(2).tolist() == [[12]] * 4  # of 96 unlabelled
-    others = set(items[:, 0, 1][~counted[:, 0]].tolist())
-    assert others and not others & set(items[:, 0, 1][counted[:, 0]].tolist())
+    others = set(items[:, 0, 1].numpy()[~counted[:, 0]])
+    assert others and not others & set(items[:, 0, 1].numpy()[counted[:, 0]])
     seen = look(stack, 0)[0]["recovery"]
     assert len(seen.own) == len(seen.other) == 12
+
+
+def test_everybody_is_looked_at_as_often_and_one_batch_of_them_in_between(small):
+    runs = [{"fraction": f, "batch": 8, "seed": k} for k, f in enumerate((0.1, 0.4))]
+    stack = make_stack("s4aqa", small, runs)  # 18 and 12 videos: three batches and two
+    items, counted = probes(stack, 4)
+    assert items.shape == (12, 2, 2, 8)
+    for k, n in enumerate((18, 12)):
+        videos, times = np.unique(items[:, k, 1].numpy()[counted[:, k]], return_counts=True)
+        assert len(videos) == n and set(times) == {4}
+        alone = probes(make_stack("s4aqa", small, runs[k : k + 1]), 4)
+        P = len(alone[0])
+        assert torch.equal(items[:P, k], alone[0][:, 0]) and np.array_equal(counted[:P, k], alone[1][:, 0])
+    items, counted = probes(stack, 0)
+    assert items.shape == (1, 2, 2, 8) and counted.all()
+    assert [len(row["recovery"].own) for row in look(stack, 0, rounds=0)] == [8, 8]
 
 
 # ---- a look changes nothing
@@ -131,6 +148,7 @@ def said(result):
 @pytest.mark.parametrize(("name", "settings"), CASES, ids=str)
 def test_a_look_is_the_same_alone_and_in_a_stack(name, settings, small):
     runs = [short(name, **settings, seed=k, draw=k, steps=s, every=e) for k, s, e in ((0, 12, 3), (1, 5, 1), (2, 12, 4))]
+    runs[0]["fraction"] = 0.2  # more kept aside than of the others
     together = train(name, small, official(small), runs)
     for run, result in zip(runs[1:], together[1:], strict=True):
         alone, mine = said(train(name, small, official(small), [run])[0]), said(result)
@@ -189,8 +207,9 @@ def test_index_t_and_collapse_by_hand():
     each = [0.75, 0.5, 0.25, 0.5]
     assert seen.each.tolist() == each and seen.index == 0.5
     assert seen.t() == pytest.approx(0.5 / (np.std(each, ddof=1) / 2))
-    start = np.array([0.7, 0.1, 0.0, 0.2])
-    growth = np.array(each) - start
+    start = Look(1 - np.array([0.7, 0.3, 0.1, 0.0, 0.2]), np.ones(5), videos=np.array([2, 3, 5, 7, 11]))
+    seen.videos = np.array([2, 5, 7, 11])  # not looked at this time: 3
+    growth = np.array(each) - [0.7, 0.1, 0.0, 0.2]
     assert seen.t(start) == pytest.approx(growth.mean() / (np.std(growth, ddof=1) / 2))
     assert not seen.collapsed and not Look(seen.own, seen.other).collapsed
     assert Look(np.full(4, 1e-3), np.full(4, 2.9e-3), 3.0).collapsed
@@ -215,7 +234,7 @@ def seen(t, share=1.0, collapsed=False, n=16):
     """A Look of this t."""
     d = np.linspace(-1, 1, n)
     d = d / (d.std(ddof=1) / np.sqrt(n)) * 1e-3
-    return Look(np.ones(n) - (1e-3 * t + d), np.ones(n), 2e3 if collapsed else None, share)
+    return Look(np.ones(n) - (1e-3 * t + d), np.ones(n), 2e3 if collapsed else None, share, np.arange(n))
 
 
 def test_states_are_of_the_last_t_and_of_shares_in_the_later_half():
@@ -268,30 +287,37 @@ def test_growth_counts_where_both_sides_are_alike_before_training():
     assert looks.states()["views_state"] == "off" and looks.states()["plain_state"] == "on"
 
 
-def test_looks_are_due_at_tenths_of_the_half_in_which_mechanisms_work():
+def looked(method, steps, evaluated):
+    """At which of the steps of evaluation a run is looked at, and whether with all rounds."""
+    looks, at = Looks(method, {"steps": steps}), []
+    for step in evaluated:
+        if looks.due(step):
+            at.append((step, looks.final(step)))
+            looks.add(step, {name: seen(1.0) for name in looks.names})
+    return at
+
+
+def test_looks_are_due_at_quarters_of_the_steps_at_which_mechanisms_work():
     method = Two()
     method.transient = ()
-    looks, at = Looks(method, {"steps": 40}), []
-    for step in range(1, 41):
-        if looks.due(step):
-            at.append(step)
-            looks.add(step, {name: seen(1.0) for name in looks.names})
-    assert at == [20, 24, 28, 32, 36, 40]
+    assert looked(method, 40, range(1, 41)) == [(20, False), (30, False), (40, True)]
+    assert looked(method, 40, range(7, 41, 11)) == [(29, False), (40, True)]
     method.first = 0.5  # a burn-in
-    looks = Looks(method, {"steps": 40})
-    assert [step for step in (10, 28, 30, 40) if looks.due(step)] == [30, 40]
-    early = Looks(Two(), {"steps": 40})  # one that may end at nothing: from the first evaluation on
-    assert early.due(1)
-    early.add(1, {name: seen(1.0) for name in early.names})
-    assert early.due(4) and not early.due(3)
-    none = Looks(methods.get("s4aqa"), {**S4AQA.resolve({"recover": False, "align": False})})
-    assert not none.due(600) and not none.none_counts and none.states() == {}
+    assert looked(method, 40, range(1, 41)) == [(30, False), (35, False), (40, True)]
+    early = [(1, False), (10, False), (20, False), (30, False), (40, True)]  # of one that may end at nothing
+    assert looked(Two(), 40, range(1, 41)) == early
+    none = Looks(S4AQA, S4AQA.resolve({"recover": False, "align": False}))
+    assert not none.due(600) and not none.wanting(600) and none.states() == {}
+    trained_first = Looks(S4AQA, S4AQA.resolve({"pretrain": 0.5, "steps": 40}))
+    assert trained_first.due(20) and trained_first.final(20)
+    trained_first.add(20, {name: seen(1.0) for name in trained_first.names})
+    assert not trained_first.due(40) and not trained_first.wanting(40)  # its recovery has ended
 
 
 def test_a_share_is_that_of_the_gradients(small):
     run = {"fraction": 0.4, "batch": 16, "lambda1": 5.0, "lambda2": 0.3}
     stack = make_stack("s4aqa", small, [run, {**run, "seed": 1}], dtype=torch.float64)
-    rows, items = look(stack, 0), probes(stack)[0][0]
+    rows, items = look(stack, 0), probes(stack, 1)[0][0]
     count = sum(p[0].numel() for p in stack.model.encoder.parameters())
     norms = {}
     for name in ("regression", "recovery", "alignment"):
@@ -308,7 +334,7 @@ def test_a_share_is_that_of_the_gradients(small):
 
 
 def on(data, runs, fraction=0.4, **settings):
-    """The states of the recovery of S4AQA without alignment, and the results."""
+    """States of the recovery of S4AQA without alignment, and the results."""
     runs = [{"align": False, "fraction": fraction, "seed": k, "draw": k, **settings} for k in range(runs)]
     results = train("s4aqa", data, official(data), runs, weights=True)
     return [r.metrics["recovery_state"] for r in results], results
