@@ -12,6 +12,16 @@ weight decay 1e-4, the weights of Eq. 6. Chosen here: zeros as mask; L_rcvr aver
 each set (labelled, whole, masked) normalised by its own batch statistics while the running ones follow the
 labelled; gradient reversal coefficient 1; 32 + 32 videos a step.
 
+A deviation: `head` "norm", the default, has a LayerNorm without parameters on the hidden layer of decoder and
+discriminator. Without it ("plain", as published) all units of the decoder die where rate times encoded size is large,
+and it returns one constant from then on: with 8 x 20 encoded numbers at a rate of 3.2e-2, not at the paper's 5e-4.
+
+Mechanisms: "recovery" and "alignment". Whether they are on (training/alive.py): each unlabelled video's recovered
+segment against the segment at the same place of other videos; the discriminator's answers with the domains exchanged,
+or MMD with domains drawn by lot. An adversary that has won leaves nothing to tell apart, so the largest t of the run
+counts. The control (`exchange`) recovers the segment at the same place of another video of the batch, and aligns two
+halves of the videos that are drawn by lot: terms of the same scale with nothing to learn of the video.
+
 The paper's variants are settings. AA: recover = align = False; AA+RDA: align alone; AA+MSFR: recover alone. Masks of
 2 or 3 segments. `alignment`: by MMD instead (bandwidths chosen here, see losses.mmd). `recover_labelled`: recovery on
 labelled videos too (here: the mean of both losses). `pretrain`: "vanilla SSL", that share of the steps minimises the
@@ -204,7 +214,8 @@ class SemiSupervised(Method):
 
             def cost(exchange):
                 signs = [-1.0 if (s == LABELLED) != exchange else 1.0 for s in sets]
-                return sum(weight[:, [i]] * F.softplus(sign * z[s]) for i, (s, sign) in enumerate(zip(sets, signs)))
+                each = enumerate(zip(sets, signs, strict=True))
+                return sum(weight[:, [i]] * F.softplus(sign * z[s]) for i, (s, sign) in each)
 
             return Exchange(cost(False), cost(True))
         signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)

@@ -215,7 +215,9 @@ class Looks:
             shares = [row[f"{name}_share"] for row in self.rows if row["counts"]]
             share = float(np.mean(shares)) if shares else last[f"{name}_share"]
             on = t > T and not share < WEAK  # a method in closed form has no gradients
-            state = "collapsed" if last[f"{name}_collapsed"] else "off" if not on else "weak" if share < STRONG else "on"
+            state = (
+                "collapsed" if last[f"{name}_collapsed"] else "off" if not on else "weak" if share < STRONG else "on"
+            )
             found |= {f"{name}_index": last[f"{name}_index"], f"{name}_t": t, f"{name}_share": share}
             found |= {f"{name}_state": state}
         return found

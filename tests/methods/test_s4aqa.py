@@ -149,9 +149,7 @@ def kernel_by_hand(items, kernel):
     def distance(x, y):
         return float(((x - y) ** 2).sum() if kernel == "rbf" else np.abs(x - y).sum())
 
-    pairs = [
-        (abs(a * b), distance(x, y)) for i, (x, a) in enumerate(items) for j, (y, b) in enumerate(items) if i != j
-    ]
+    pairs = [(abs(a * b), distance(x, y)) for i, (x, a) in enumerate(items) for j, (y, b) in enumerate(items) if i != j]
     mean = sum(w * d for w, d in pairs) / sum(w for w, _ in pairs)
 
     def k(x, y):
@@ -196,7 +194,8 @@ def test_alignment_by_mmd_is_that_of_labelled_against_unlabelled_encodings(kerne
         lot = S4AQA.lot(batch)[k].tolist() if k else [1.0] * 8
         assert k == 0 or -1.0 in lot and 1.0 in lot  # the control: some places are of the other domain
         weight = [1.0, -0.5, -0.5] if recover else [1.0, -1.0]
-        items = [(v, w * a / 8) for s, w in zip(f, weight, strict=True) for v, a in zip(s.detach().numpy(), lot)]
+        f = zip((s.detach().numpy() for s in f), weight, strict=True)
+        items = [(v, w * a / 8) for s, w in f for v, a in zip(s, lot, strict=True)]
         assert terms[k].item() == pytest.approx(kernel_by_hand(items, kernel)[1], rel=1e-9)
 
 
@@ -237,7 +236,9 @@ def test_the_norm_changes_decoder_and_discriminator_alone():
         assert torch.allclose(made(h), by_hand, rtol=1e-12, atol=1e-12)
     for kind in ("norm", "plain"):
         model = S4AQA.build([S4AQA.resolve({"head": kind})], noise_set())
-        assert [part.norm for part in (model.regressor, model.decoder, model.discriminator)] == [False] + [kind == "norm"] * 2
+        assert [part.norm for part in (model.regressor, model.decoder, model.discriminator)] == [False] + [
+            kind == "norm"
+        ] * 2
 
 
 def test_runs_beside_a_control_keep_what_they_have_alone(data):
