@@ -14,7 +14,7 @@ labelled; gradient reversal coefficient 1; 32 + 32 videos a step.
 
 A deviation: `head` "norm", the default, has a LayerNorm without parameters on the hidden layer of decoder and
 discriminator. Without it ("plain", as published) all units of the decoder die where rate times encoded size is large,
-and it returns one constant from then on: with 8 x 20 encoded numbers at a rate of 3.2e-2, not at the paper's 5e-4.
+and it returns one constant from then on: with 160 encoded numbers at a rate of 3.2e-2, not at the paper's 5e-4.
 
 Mechanisms: "recovery" and "alignment". Whether they are on (training/alive.py): each unlabelled video's recovered
 segment against the segment at the same place of other videos; the discriminator's answers with the domains exchanged,
