@@ -15,7 +15,7 @@ import signal
 from tqdm import tqdm
 
 from aqa_lib.batch.execute import execute, finished, place
-from aqa_lib.batch.plan import check_root, first_sentence, read_plan
+from aqa_lib.batch.plan import check_root, first_sentence, read_config, read_plan
 from aqa_lib.errors import UserError, choose
 from aqa_lib.ledger.files import write
 from aqa_lib.paths import relative, writable
@@ -45,6 +45,8 @@ def run(args):
 
         for job in missing:
             check_values(job)
+        if takes := read_config(args.config).get("takes"):
+            print(f"{study} takes {takes}", flush=True)
         with executor(args, len(missing)) as pool:
             failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
     return study, len(chosen), failures

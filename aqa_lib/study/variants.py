@@ -34,6 +34,15 @@ def by_name(names, shared):
     return variants
 
 
+def versions(name, switched, shared):
+    """{title: variant} of one method's versions {title: settings}; `shared` as in `by_name`, by title as well."""
+    check_shared([name], [name, *switched], shared)
+    found = {}
+    for title, switches in switched.items():
+        found |= with_settings(title, name, switches, shared)
+    return found
+
+
 def check_shared(names, titles, shared):
     """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method.
 
@@ -125,6 +134,8 @@ def check_methods(variants, parts):
 
 
 def check_method(method, settings, parts):
+    if method.task != "scores" and (pool := [part for part in parts if part.pool]):
+        raise UserError(f"{pool[0]}: pool joins predicted scores, and method {method.name} learns {method.task}")
     for part in {id(part.data): part for part in reversed(parts)}.values():
         try:
             method.fits(settings, part.data)

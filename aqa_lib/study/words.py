@@ -22,7 +22,8 @@ BEATS, WORSE, SAME, NONE = "beats", "is worse than", "cannot be told from", "can
 BASELINE = "baseline"  # stands for the verdict in the baseline's own row
 ENDING = "_state"
 STATES = ("collapsed", "off", "weak", "on")  # from the worst
-MARK = "OFF: "  # what the mechanism of a marked row begins with
+MARK = "OFF: "  # what the mechanism of a row begins with whose every mechanism was off
+PARTLY = "PARTLY OFF: "  # some of them; the row still speaks of the others
 ITS_OWN, THE_OTHERS = "mechanism off", "mechanism of the baseline off"
 
 
@@ -97,10 +98,15 @@ def mechanism(rows):
 
 def marked(rows):
     """Whether a mechanism was off or collapsed in any of ten runs or fewer, or in more than a tenth of more."""
+    return any(_off(rows))
+
+
+def _off(rows):
+    """[whether it is marked] of every mechanism of these runs."""
     if is_control(rows):
-        return False
+        return []
     off = [(found["off"] + found["collapsed"], found.total()) for found in _counts(rows).values()]
-    return any(k > (n / 10 if n > 10 else 0) for k, n in off)
+    return [k > (n / 10 if n > 10 else 0) for k, n in off]
 
 
 def is_control(rows):
@@ -112,7 +118,8 @@ def is_control(rows):
 
 def shown(rows):
     """What a table shows of the mechanisms of one variant, with the mark."""
-    return (MARK if marked(rows) else "") + mechanism(rows)
+    off = _off(rows)
+    return ((MARK if all(off) else PARTLY) if any(off) else "") + mechanism(rows)
 
 
 def _counts(rows):

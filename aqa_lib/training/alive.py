@@ -83,7 +83,8 @@ def look(stack, step, rounds=ROUNDS, gradients=True):
     rows = []
     for k, s in enumerate(stack.runs):
         row, which = {}, counted[:, k]  # [P,B]
-        videos, place = np.unique(items[:, k][which] - stack.offsets[k], return_inverse=True)
+        videos, place = np.unique(items[:, k][which], return_inverse=True)
+        videos = videos - stack.offsets[k]
         times = np.bincount(place)
         for name in method.mechanisms(s):
             own, other, size = seen[name]
@@ -97,7 +98,7 @@ def look(stack, step, rounds=ROUNDS, gradients=True):
 
 def numbers(parts):
     """(own [P,K,B], other [P,K,B], size [P,K] or None) of the Exchanges of P batches, in numpy."""
-    own, other = (torch.stack([getattr(e, n) for e in parts]).double().cpu().numpy() for n in ("own", "other"))
+    own, other = (torch.stack([[e.own, e.other][i] for e in parts]).double().cpu().numpy() for i in range(2))
     sizes = [e.size.double().cpu().numpy() for e in parts if e.size is not None]
     return own, other, np.stack(sizes) if sizes else None
 
@@ -126,7 +127,8 @@ class Look:
     """What one look at one mechanism of one run has seen."""
 
     def __init__(self, own, other, size=None, share=np.nan, videos=None):
-        self.own, self.other, self.size, self.share, self.videos = own, other, size, share, videos
+        self.own, self.other, self.size, self.share = own, other, size, share
+        self.videos = np.arange(len(own)) if videos is None else videos
 
     @property
     def each(self):
@@ -139,8 +141,8 @@ class Look:
         return float(self.each.mean())
 
     def t(self, before=None):
-        """Of the index over videos, or of its growth since `before`, a look at these videos and perhaps others."""
-        d = self.each if before is None else self.each - before.each[np.searchsorted(before.videos, self.videos)]
+        """Of the index over videos, or of its growth since `before`, {video: index}."""
+        d = self.each if before is None else self.each - [before[v] for v in self.videos.tolist()]
         error = d.std(ddof=1) / np.sqrt(len(d)) if len(d) > 1 else 0.0
         if not np.isfinite(d).all():
             return 0.0
@@ -189,7 +191,10 @@ class Looks:
         return any(name in self.method.from_the_start for name in self.names)
 
     def start(self, row):
-        self.before = {name: row[name] for name in self.names if name in self.method.from_the_start}
+        views = [name for name in self.names if name in self.method.from_the_start]
+        self.before = {
+            name: dict(zip(row[name].videos.tolist(), row[name].each.tolist(), strict=True)) for name in views
+        }
 
     def add(self, step, row, over=False):
         """Keep a look; return its numbers for the curve. Shares are there where they count, whoever is in the stack."""
@@ -224,11 +229,9 @@ class Looks:
 
     def state(self):
         """Plain values for a checkpoint."""
-        before = {n: [v.tolist() for v in (b.own, b.other, b.videos)] for n, b in self.before.items()}
+        before = {name: [list(pair) for pair in each.items()] for name, each in self.before.items()}
         return {"before": before, "mark": self.mark, "rows": self.rows}
 
     def load(self, state):
-        for name, row in state["before"].items():
-            own, other, videos = map(np.array, row)
-            self.before[name] = Look(own, other, videos=videos)
+        self.before = {name: {int(v): each for v, each in pairs} for name, pairs in state["before"].items()}
         self.mark, self.rows = state["mark"], state["rows"]

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from aqa_lib import methods, tasks
+from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
 from aqa_lib.training.alive import ROUNDS, look
 from aqa_lib.training.history import History
@@ -67,8 +68,14 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
     # impossible draws are refused before anything is trained
     labels = [task.labels(d, p, s) for d, p, s in zip(data, splits, runs, strict=True)]
     results = [None] * len(runs)
+    # within a column, where the set asks for it
+    ready = [standardised(d, p) if method.video else (d, None) for d, p in zip(data, splits, strict=True)]
+    data, standards = [d for d, _ in ready], [s for _, s in ready]
 
     def end(number, result):
+        if result.weights is not None and (standard := standards[number]):
+            views = method.views(result.settings)
+            result.weights, result.about = standard.beside(result.weights, result.about, views)
         results[number] = result
         if on_result:
             on_result(number, result)
