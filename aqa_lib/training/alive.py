@@ -159,6 +159,7 @@ class Looks:
 
     def __init__(self, method, settings):
         self.names = method.mechanisms(settings)
+        self.learns = method.unlabelled(settings)
         self.method, self.steps = method, settings["steps"]
         self.first, self.last = method.working(settings)
         self.before, self.mark, self.rows = {}, -1, []
@@ -211,6 +212,8 @@ class Looks:
 
     def states(self):
         """{NAME_index, NAME_t, NAME_share, NAME_state} of every mechanism; t of those that may end: the largest."""
+        if not self.names and self.learns:
+            return {"mechanism_state": "unseen"}
         found = {}
         for name in self.names:
             if not self.rows:
