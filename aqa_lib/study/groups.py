@@ -16,9 +16,10 @@ from aqa_lib import methods
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import Interval, holm, paired_interval, pairwise_accuracy, two_level_bootstrap
 from aqa_lib.study.comparison import run_of
+from aqa_lib.study.effects import ENDING
 from aqa_lib.study.parts import parts_of
 from aqa_lib.study.tables import halves
-from aqa_lib.study.words import judged, shown, states
+from aqa_lib.study.words import WORDS, clause, judged, places, shown, states
 
 CELL = ["block", "fraction"]
 
@@ -86,6 +87,7 @@ def over_groups(each, differences, level=0.95, resamples=2000):
             two = [part[part["variant"] == choose("variant", v, list(part["variant"].unique()))] for v in (one, other)]
             a, b = (table.pivot(index="draw", columns="group", values="value") for table in two)
             row = {"block": block, "fraction": fraction, "difference of": name, "mechanism": shown(two[0])}
+            row |= {"first": a.stack().mean(), "second": b.stack().mean()}
             rows.append(row | difference((a - b).dropna(), level, resamples))
     table = pd.DataFrame(rows)
     table["p (Holm)"] = holm(table["p (Holm)"])
@@ -107,3 +109,17 @@ def difference(gap, level=0.95, resamples=2000):
 
 def mean_of_rows(values, _):
     return values.mean(axis=1)
+
+
+def told(table, differences):
+    """A sentence of at most 25 words, without numbers, on the differences of `over_groups`: who beats whom."""
+    for named in (True, False):
+        clauses = []
+        for name, (one, other) in differences.items():
+            said = places(table[table["difference of"] == name])
+            other = "its control" if other == f"{one}{ENDING}" else other
+            clauses.append(f"{one} {clause(other, 1, said, named)}")
+        text = "; ".join(clauses) + "."
+        if len(text.split()) <= WORDS:
+            return text
+    return "Which differences hold over draws and groups stands in the table."
