@@ -43,6 +43,11 @@ def versions(name, switched, shared):
     return found
 
 
+def common(shared):
+    """The shared settings without those of one method or variant: for what stands beside the versions of a method."""
+    return {key: value for key, value in shared.items() if not isinstance(value, dict)}
+
+
 def check_shared(names, titles, shared):
     """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method.
 
@@ -50,7 +55,7 @@ def check_shared(names, titles, shared):
     what a notebook has imported is what its answer depends on.
     """
     known = {"epochs", *titles, *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
-    known = known.union(*(methods.get(name).settings() for name in names))
+    known = known.union(*([*methods.get(name).settings(), *methods.get(name).compared_as()] for name in names))
     for key in shared:
         if key not in known:
             every = [methods.get(name) for name in methods.names()]
@@ -112,6 +117,14 @@ def guessed(variants):
 def reference(variants, method):
     """The variant that others are compared with: the first of `method` that is left, else the first of all."""
     return next((title for title, (name, _) in variants.items() if name == method), next(iter(variants)))
+
+
+def labels_alone(variants, method):
+    """The variant of `method` that learns from the labels alone, which gains are measured from; else its reference."""
+    for title, (name, settings) in variants.items():
+        if name == method and not methods.get(name).unlabelled(resolved(name, settings)):
+            return title
+    return reference(variants, method)
 
 
 def possible(variants, parts):
