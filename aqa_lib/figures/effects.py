@@ -18,8 +18,10 @@ ROW, GAP = 54, 70  # pixels of a variant, and between the panels of two blocks
 def three_effects(table, title="", measure="spearman", baseline="AA", surrogate=True):
     """The three effects of each variant with 95 % intervals: a panel a share of labels, a row of panels a block.
 
-    Open marks: the mechanism was off, or off in some of the runs.
+    Open marks: a mechanism was off, or off in some of the runs. Nothing is drawn where no variant has a control.
     """
+    if table.empty:
+        return style(go.Figure(), title, surrogate)
     fractions, blocks = list(dict.fromkeys(table["fraction"])), list(dict.fromkeys(table["block"]))
     variants, kinds = list(dict.fromkeys(table["variant"])), list(dict.fromkeys(table["effect"]))
     panel, where = ROW * len(variants) + 20, ", {}" if len(blocks) > 1 else ""
@@ -42,9 +44,9 @@ def three_effects(table, title="", measure="spearman", baseline="AA", surrogate=
                     x=rows["difference"],
                     y=[0.22 * (1 - i) - variants.index(v) for v in rows["variant"]],
                     mode="markers",
-                    name=meaning(kind, baseline),
+                    name=kind,
                     legendgroup=kind,
-                    showlegend=row == column == 1,
+                    showlegend=False,
                     marker={
                         "color": COLOURS[i],
                         "size": 9,
@@ -57,6 +59,10 @@ def three_effects(table, title="", measure="spearman", baseline="AA", surrogate=
                     row=row,
                     col=column,
                 )
+    for kind, colour, symbol in zip(kinds, COLOURS, SYMBOLS, strict=False):  # the legend's marks are never open
+        mark = {"color": colour, "symbol": symbol, "size": 9}
+        name = meaning(kind, baseline)
+        figure.add_scatter(x=[None], y=[None], mode="markers", name=name, legendgroup=kind, marker=mark)
     ticks = {"tickvals": [-i for i in range(len(variants))], "ticktext": variants, "range": [0.6 - len(variants), 0.6]}
     figure.update_yaxes(zeroline=False, **ticks)
     figure.add_vline(x=0, line={"color": "#8a909c", "width": 1.5})
