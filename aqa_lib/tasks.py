@@ -152,7 +152,8 @@ class Scores(Task):
         true, score = data.scores[items], out["score"]
         found = {"spearman": float(spearman_rows(score[None], true)[0]), "relative_l2": relative_l2(score, true)}
         if data.pairs is not None:
-            found |= _pairwise(data, items, score)
+            seen = data.pairs[np.isin(data.pairs, items).all(axis=1)]
+            found |= {"pairwise_accuracy": _pairwise(data, seen, items, score)} if len(seen) else {}
         if "variance" in out:
             given = score, out["variance"], true
             found |= {
@@ -227,7 +228,7 @@ class Pairs(Task):
 
     def measures(self, data, split, items, out):
         held = split_pairs(data, split)[1]
-        found = {"pairwise_accuracy": pairwise_accuracy(out["score"], np.searchsorted(items, held))}
+        found = {"pairwise_accuracy": _pairwise(data, held, items, out["score"])}
         known = ~np.isnan(data.scores[items])
         if known.sum() > 2:
             found["spearman"] = float(spearman_rows(out["score"][None, known], data.scores[items][known])[0])
@@ -310,13 +311,13 @@ class Actions(Task):
         return pd.concat([out["segments"].assign(step=step) for step, out in outs.items()], ignore_index=True)
 
 
-def _pairwise(data, items, score):
-    """Pairwise accuracy on the set's pairs of which both items were predicted."""
+def _pairwise(data, pairs, items, score):
+    """Pairwise accuracy of the scores of items on ranked pairs of them; the mean over the levels of `data.within`."""
     place = np.full(len(data), -1)
     place[items] = np.arange(len(items))
-    pairs = place[data.pairs]
-    pairs = pairs[(pairs >= 0).all(1)]
-    return {"pairwise_accuracy": pairwise_accuracy(score, pairs)} if len(pairs) else {}
+    level = data.levels()[pairs[:, 0]]
+    parts = [place[pairs[level == name]] for name in np.unique(level)]
+    return float(np.mean([pairwise_accuracy(score, part) for part in parts]))
 
 
 SCORES, PAIRS, ACTIONS = Scores(), Pairs(), Actions()

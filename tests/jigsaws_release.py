@@ -1,6 +1,8 @@
-"""A small JIGSAWS in the layout of the release, made up."""
+"""A small JIGSAWS in the layout of the release, made up, with what is missing, empty or unscored there."""
 
 import numpy as np
+
+from benchmarks.jigsaws_stand_in import meta, trial
 
 SURGEONS = "BCDE"
 
@@ -15,18 +17,12 @@ def recording(seed, frames=60):
 
 def release(root, task="Suturing", repeat=2):
     """A release with `repeat` trials of four surgeons; also one without a score, one empty and one missing."""
+    rows = []
+    for i, name in enumerate(f"{task}_{s}{k:03d}" for s in SURGEONS for k in range(1, repeat + 1)):
+        trial(root, task, name, recording(i, 55 + i))
+        rows.append((name, "NIE"[i % 3], [1 + (i + j) % 5 for j in range(6)]))
     place = root / task / "kinematics" / "AllGestures"
-    place.mkdir(parents=True)
-    lines = []
-    for i, trial in enumerate(f"{task}_{s}{k:03d}" for s in SURGEONS for k in range(1, repeat + 1)):
-        x = recording(i, 55 + i)
-        # as in the release: numbers in columns, blanks before and after
-        text = "\n".join("".join(f"{v:14.6f}  " for v in row) for row in x) + "\n"
-        (place / f"{trial}.txt").write_text(text)
-        items = [1 + (i + j) % 5 for j in range(6)]
-        lines.append(f"{trial}\t\t{'NIE'[i % 3]}\t{sum(items)}\t\t" + "\t".join(map(str, items)))
     (place / f"{task}_B009.txt").write_text((place / f"{task}_B001.txt").read_text())
     (place / f"{task}_C009.txt").write_text("\n \n")
-    lines += [f"{task}_{t}\tN\t12\t2 2 2 2 2 2" for t in ("C009", "D009")]
-    (root / task / f"meta_file_{task}.txt").write_text("\n".join(lines) + "\n\n")
+    meta(root, task, rows, [f"{task}_{t}\tN\t12\t2 2 2 2 2 2" for t in ("C009", "D009")])
     return root

@@ -18,6 +18,7 @@ import uuid
 from pathlib import Path
 
 from aqa_lib import methods
+from aqa_lib.batch.origin import origin
 from aqa_lib.ledger import sources
 from aqa_lib.ledger.files import read_json, write
 from aqa_lib.ledger.locks import Heartbeat, Lock
@@ -40,8 +41,9 @@ def finished(folder, job):
     """The answer of a job that is done as it is asked for now, else None."""
     with contextlib.suppress(OSError, ValueError):
         content = read_json(folder / f"{job.name}.answer.json")
-        if content and current(content, job.key) and (folder / f"{job.name}.ipynb").exists():
-            return content
+        if content and current(content, job.key):
+            kinds = ["ipynb"] + ["numbers.csv"] * (content.get("numbers") is not None)
+            return content if all((folder / f"{job.name}.{kind}").exists() for kind in kinds) else None
     return None
 
 
@@ -82,12 +84,13 @@ def sweep(folder, name):
 
 
 def run(job, folder, stage):
-    """Execute in `stage`, then publish: the notebook and its figure first, the answer last."""
+    """Execute in `stage`, then publish: the notebook, its figure and its raw numbers first, the answer last."""
     began, log = time.time(), folder / f"{job.name}.log"
     variables = {"AQA_NOTEBOOK_OUT": stage / "out", "AQA_OUTPUTS": folder.parents[1], "OMP_NUM_THREADS": 1}
     variables |= {"AQA_ROOT": job.source.parents[1]}  # a kernel on another machine finds the same folders
     for suffix in ("answer.json", "failed.json"):
         (folder / f"{job.name}.{suffix}").unlink(missing_ok=True)
+    made = origin()
     failure, before = None, sources.snapshot()  # a file that is edited meanwhile makes the answer outdated
     try:
         with open(log, "w") as stream, environment(**variables):
@@ -104,14 +107,16 @@ def run(job, folder, stage):
         "question": job.question,
         "parameters": job.parameters,
         "key": job.key,
+        "origin": made,
     }
     record |= {"seconds": round(time.time() - began, 2), "finished": time.time()}
     if failure:
         write(folder / f"{job.name}.failed.json", json.dumps(record | failure, indent=1))
         return {"name": job.name, "state": "failed"} | record | failure
-    figure = folder / f"{job.name}.figure.json"
     record["digest"] = sources.digest(content["modules"], before)
-    os.replace(stage / "out.figure.json", figure) if content["figure"] else figure.unlink(missing_ok=True)
+    for kind, there in (("figure.json", content["figure"]), ("numbers.csv", content["numbers"] is not None)):
+        path = folder / f"{job.name}.{kind}"
+        os.replace(stage / f"out.{kind}", path) if there else path.unlink(missing_ok=True)
     write(folder / f"{job.name}.answer.json", json.dumps(record | content, indent=1))
     return {"name": job.name, "state": "done"} | record | content
 

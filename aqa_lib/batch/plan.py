@@ -9,6 +9,8 @@ A study is a YAML file:
         parameters: {fraction: 0.1}   # optional: what differs from the notebook's defaults
         first: true                   # optional: started before the others, since it takes long
     data: {name: jigsaws, root: PATH, options: {}}   # optional: for all notebooks that take data, root and options
+    takes: about an hour on two cores # optional: said before anything runs
+    results: docs/results             # optional: the folder to which tables and raw numbers go as each is done
 """
 
 import ast
@@ -154,7 +156,7 @@ def check_root(job):
     if root == "" and isinstance(name, str) and "data" in job.given:
         from aqa_lib import data  # here: it takes a second, which notebooks on their default set do not need
 
-        if name in data.names() and hasattr(data.reader(name), "fingerprint"):
+        if name in data.names() and hasattr(data.reader(name), "fingerprint") and not data.ships(name):
             raise UserError(
                 f"{job.name}: data set {name!r} is read from files, say where they lie: --set data.root=PATH"
             )
@@ -174,8 +176,9 @@ def read_config(path):
     if not isinstance(config, dict) or not isinstance(config.get("notebooks"), list) or not config["notebooks"]:
         raise UserError(f"{path}: a study needs `study: NAME` and a list `notebooks:` of at least one `- notebook:`")
     for name in config:
-        choose(f"key in {path}:", name, ["study", "data", "notebooks"])
+        choose(f"key in {path}:", name, ["study", "data", "takes", "results", "notebooks"])
     check_data(path, config.get("data"))
+    check_results(path, config.get("results"))
     for entry in config["notebooks"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("notebook"), str):
             raise UserError(f"{path}: an entry of notebooks reads `- notebook: 00_start`, but got {entry!r}")
@@ -198,22 +201,60 @@ def check_data(path, data):
             raise UserError(f"{path}: data: {key} takes {kinds[key].__name__}, but got {value!r}")
 
 
+def check_results(path, folder):
+    """A UserError where a config's `results:` is not a folder within the study's."""
+    inside = isinstance(folder, str) and Path(folder).parts and not Path(folder).is_absolute()
+    if folder is not None and not (inside and ".." not in Path(folder).parts):
+        raise UserError(f"{path}: results takes a folder within the study's, such as docs/results, but got {folder!r}")
+
+
+def results_of(path, settings=()):
+    """The folder that a config's results go to; None where it has none, or where `settings` change what it states.
+
+    Where the files of a data set lie is the machine's business: --set data.root=PATH changes no statement.
+    """
+    changed = [setting for setting in settings if not setting.startswith("data.root=")]
+    return None if changed else read_config(path).get("results")
+
+
 def add_settings(config, settings):
-    """Put `--set notebook.parameter=value` into the config's entries, `--set data.root=PATH` into its data set."""
+    """Put `--set notebook.parameter=value` into the config's entries, `--set data.root=PATH` into its data set.
+
+    Names inside a mapping follow after a dot: data.options.folds=splits.pkl, 30_compare.settings.trs.depth=8.
+    """
     entries = {entry.get("name", entry["notebook"]): entry for entry in config["notebooks"]}
     for setting in settings:
         target, equals, value = setting.partition("=")
-        name, dot, parameter = target.partition(".")
-        if not (equals and dot and parameter):
+        name, *path = target.split(".")
+        if not (equals and all([name, *path]) and path):
             raise UserError(f"--set {setting!r}: it reads --set 20_train.seed=1")
         if name == "data":
-            key = choose("key of data in --set", parameter, ["name", "root", "options"])
-            value = OPTIONS.check("--set data", "options", Word(value)) if key == "options" else value
-            config["data"] = {**(config.get("data") or {}), key: value}
+            choose("key of data in --set", path[0], ["name", "root", "options"])
+            if path == ["options"]:
+                value = OPTIONS.check("--set data", "options", Word(value))
+            config["data"] = put(config.get("data"), path, inside(value) if path[1:] else value, setting)
             continue
         entry = entries[choose("notebook of --set", name, entries)]
-        entry["parameters"] = {**(entry.get("parameters") or {}), parameter: Word(value)}
+        value = inside(value) if path[1:] else Word(value)
+        entry["parameters"] = put(entry.get("parameters"), path, value, setting)
     return config
+
+
+def inside(value):
+    """The value of a name inside a mapping, whose kind nobody has declared: as YAML reads it."""
+    try:
+        return yaml.safe_load(value)
+    except yaml.YAMLError:
+        return value
+
+
+def put(mapping, path, value, setting):
+    """The mapping with a value under a path of names; those that others share (YAML's aliases) stay as they are."""
+    if not isinstance(mapping or {}, dict):
+        raise UserError(f"--set {setting!r}: {path[0]!r} would stand inside {mapping!r}, which is no mapping")
+    name, *rest = path
+    mapping = mapping or {}
+    return {**mapping, name: put(mapping.get(name), rest, value, setting) if rest else value}
 
 
 def read_plan(path, settings=()):

@@ -15,15 +15,18 @@ import signal
 from tqdm import tqdm
 
 from aqa_lib.batch.execute import execute, finished, place
-from aqa_lib.batch.plan import check_root, first_sentence, read_plan
+from aqa_lib.batch.plan import check_root, first_sentence, read_config, read_plan, results_of
 from aqa_lib.errors import UserError, choose
 from aqa_lib.ledger.files import write
 from aqa_lib.paths import relative, writable
 from aqa_lib.processes import cores, end_with_parent
 
 
-def run(args):
-    """Execute what is not done of a study: (its name, how many notebooks were asked for, the failures)."""
+def run(args, landed=lambda manifest, name: None):
+    """Execute what is not done of a study: (its name, how many notebooks were asked for, the failures).
+
+    `landed(manifest, name)` is called as soon as a notebook is done, and for each that was done before.
+    """
     study, jobs = read_plan(args.config, args.settings)
     names = [job.name for job in jobs]
     only = [choose("notebook of --only", name, names) for name in args.only]
@@ -34,24 +37,31 @@ def run(args):
         check_root(job)
     folder = writable(place(study))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    write_manifest(folder, study, jobs, args)
+    manifest = write_manifest(folder, study, jobs, args)
     missing = []
     for job in chosen:
         content = None if args.force else finished(folder, job)
-        print(line(job, content | {"state": "already"})) if content else missing.append(job)
+        if content is None:
+            missing.append(job)
+            continue
+        print(line(job, content | {"state": "already"}))
+        landed(manifest, job.name)
     failures = []
     if missing:
         from aqa_lib.study.values import check_values  # here: it imports torch, and there may be nothing to run
 
         for job in missing:
             check_values(job)
+        if takes := read_config(args.config).get("takes"):
+            print(f"{study} takes {takes}", flush=True)
         with executor(args, len(missing)) as pool:
-            failures = [o for o in follow(pool, missing, folder, args.force, len(chosen)) if o["state"] == "failed"]
+            for outcome in follow(pool, missing, folder, args.force, len(chosen)):
+                failures.append(outcome) if outcome["state"] == "failed" else landed(manifest, outcome["name"])
     return study, len(chosen), failures
 
 
 def write_manifest(folder, study, jobs, args):
-    """What the study consists of, for the report: its notebooks in order, and how they were asked for."""
+    """What the study consists of, for report and results: its notebooks in order, and how they were asked for."""
     settings = "".join(f" --set {shlex.quote(setting)}" for setting in args.settings)
     entries = [
         {
@@ -64,10 +74,10 @@ def write_manifest(folder, study, jobs, args):
         for j in jobs
     ]
     command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
-    write(
-        folder / "study.json",
-        json.dumps({"study": study, "command": command, "notebooks": entries}, indent=1),
-    )
+    manifest = {"study": study, "command": command, "results": results_of(args.config, args.settings)}
+    manifest["notebooks"] = entries
+    write(folder / "study.json", json.dumps(manifest, indent=1))
+    return manifest
 
 
 @contextlib.contextmanager
@@ -117,14 +127,27 @@ def follow(pool, jobs, folder, force, total):
     form = "{l_bar}{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}{postfix}]"
     at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
     with tqdm(total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True) as bar:
+        told = {}
         while waiting:
             under_way = [job.name for future, job in waiting.items() if future.running()]
+            for name in under_way:
+                for text in said(folder, name, told):
+                    bar.write(f"{name}  {text}")
             bar.set_postfix_str(", ".join(under_way[:at_once]))
             for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:
                 job, outcome = waiting.pop(future), result(future)
                 bar.write(line(job, outcome))
                 bar.update()
                 yield {"name": job.name} | outcome
+
+
+def said(folder, name, told):
+    """What a notebook under way has said since the last look, such as how long it will take; `told` remembers."""
+    for path in (folder / ".stage").glob(f"{name}-????????/out.said"):
+        with contextlib.suppress(OSError):  # it has just ended
+            lines = path.read_text().splitlines()
+            yield from lines[told.get(path, 0) :]
+            told[path] = len(lines)
 
 
 def result(future):

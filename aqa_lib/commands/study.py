@@ -1,11 +1,16 @@
-"""`aqa study CONFIG`: run the notebooks of a study that are not done yet, then write its report."""
+"""`aqa study CONFIG`: run the notebooks of a study that are not done yet, then write its report.
+
+Where the config names a folder for `results`, each notebook's page and raw numbers go there as soon as it is done.
+"""
 
 import sys
 
 from aqa_lib.batch.execute import place
+from aqa_lib.batch.plan import results_of
 from aqa_lib.batch.runner import account
 from aqa_lib.batch.runner import run as run_notebooks
-from aqa_lib.paths import relative
+from aqa_lib.errors import UserError
+from aqa_lib.paths import relative, root
 
 
 def configure(parser):
@@ -29,12 +34,28 @@ def configure(parser):
 
 def run(args):
     """Execute a study; returns 0, 1 where a notebook failed, 2 where only bad input made them fail."""
-    study, asked, failures = run_notebooks(args)
+    results, problems = results_of(args.config, args.settings), []
+
+    def landed(manifest, name):
+        """Publish what is done at once; a folder that cannot be written stops no other notebook."""
+        from aqa_lib.report.results import publish
+
+        try:
+            publish(manifest, [name])
+        except UserError as error:
+            problems.append(str(error))
+            print(f"aqa: {error}", file=sys.stderr)
+
+    study, asked, failures = run_notebooks(args, landed if results else lambda *_: None)
     from aqa_lib.report.page import build  # here: it imports what a study that stops earlier does not need
 
     page = build(study)
     for outcome in failures:
         print(account(outcome, place(study)), file=sys.stderr)
     print(f"{asked - len(failures)} of {asked} notebooks done; the report: {relative(page)}")
+    if results:
+        print(f"the results: {relative(root() / results / 'README.md')}")
+    elif results_of(args.config):
+        print(f"no results were written to {results_of(args.config)}, since --set changes what {args.config} states")
     bad_input = all(outcome["error"].startswith("UserError") for outcome in failures)
-    return 0 if not failures else 2 if bad_input else 1
+    return (1 if problems else 0) if not failures else 2 if bad_input else 1

@@ -1,7 +1,8 @@
 """Data sets: `load(name, root, **options)` gives an AssessmentSet.
 
 A reader is a file of readers/ with `OPTIONS` (name -> Setting) and `load(root, **options)`; being there registers it.
-It may add `check(options)`, which holds options against one another and returns all of them resolved.
+It may add `check(options)`, which holds options against one another and returns all of them resolved;
+`fingerprint(root)` where it reads files; and `SHIPPED`, the file in data/ that it reads where no root is given.
 """
 
 import importlib
@@ -14,7 +15,7 @@ from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content
 from aqa_lib.errors import choose
 
-__all__ = ["AssessmentSet", "fingerprint", "load", "names", "reader", "resolve"]
+__all__ = ["AssessmentSet", "fingerprint", "load", "names", "reader", "resolve", "ships"]
 
 
 def names():
@@ -35,9 +36,14 @@ def resolve(name, options=None):
 
 
 def load(name, root=None, **options):
-    """The data set `name`, an AssessmentSet; `root` is its folder where it is read from files."""
+    """The data set `name`, an AssessmentSet; `root` is its folder where it is read from files and does not ship."""
     options = resolve(name, options)
     return reader(name).load(root, **options)
+
+
+def ships(name):
+    """Whether the data set `name` comes with the project, so that it needs no root."""
+    return hasattr(reader(name), "SHIPPED")
 
 
 def fingerprint(name, root=None, features=None):

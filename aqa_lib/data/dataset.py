@@ -43,6 +43,7 @@ class AssessmentSet:
     actions: pd.DataFrame | None = None  # video (id), label, start, end in seconds, a row an action
     seconds: np.ndarray | Ragged | None = None  # [N, T, 2] float64: start and end of each segment
     measure: str | None = None  # what tables of this set compare; None: the measure of the task
+    within: str | None = None  # column of the table: only items of one level of it are comparable (standardise.py)
     views: dict = dataclasses.field(default_factory=dict)  # flow, still ...: [N, T, *shape'], or a function
     truth: dict = dataclasses.field(default_factory=dict)  # planted truth, surrogate only
     meta: dict = dataclasses.field(default_factory=dict)  # options, source, "surrogate": bool
@@ -125,6 +126,24 @@ class AssessmentSet:
             refuse("table", "has a column split with values other than 'train' and 'test' ('' for neither)")
         if self.measure is not None and not (isinstance(self.measure, str) and self.measure):
             refuse("measure", f"must be the name of a measure, such as spearman, but is {self.measure!r}")
+        if self.within is not None:
+            self._check_within()
+
+    def _check_within(self):
+        """Refuse `within` that is no column, leaves a cell empty, or parts the items of a ranked pair."""
+        columns = list(map(str, self.table.columns))
+        if self.within not in columns:
+            self._refuse("within", f"must be a column of the table ({', '.join(columns)}), but is {self.within!r}")
+        if (empty := self.table[self.within].isna() | (self.table[self.within] == "")).any():
+            self._refuse("within", f"names column {self.within}, which is empty for {str(self.ids[empty.argmax()])!r}")
+        if self.pairs is not None:
+            levels = self.levels()
+            apart = levels[self.pairs[:, 0]] != levels[self.pairs[:, 1]]
+            if apart.any():
+                a, b = self.ids[self.pairs[apart.argmax()]]
+                self._refuse(
+                    "pairs", f"ranks {str(a)!r} against {str(b)!r}, which differ in {self.within}, its `within`"
+                )
 
     def _align(self):
         """Bring features, views and seconds into the same rows, an array where all videos have the same length."""
@@ -190,6 +209,12 @@ class AssessmentSet:
         self.views[name] = x
         return x
 
+    def levels(self):
+        """[N] str: which items are comparable, those of one level of `within`; all of them where it is None."""
+        if self.within is None:
+            return np.full(len(self), "")
+        return self.table[self.within].to_numpy().astype(str)
+
     @property
     def ragged(self):
         """True where the videos differ in length: features are a Ragged, and `lengths` says how many segments."""
@@ -214,8 +239,9 @@ class AssessmentSet:
             if isinstance(value, Ragged):
                 ragged.append(name)
             _store(name, _rows(value), arrays, strings)
-        text = {"version": VERSION, "name": self.name, "meta": self.meta, "measure": self.measure, "strings": strings,
-                "columns": [str(c) for c in self.table.columns], "ragged": ragged,
+        text = {"version": VERSION, "name": self.name, "meta": self.meta, "measure": self.measure,
+                "within": self.within, "strings": strings, "columns": [str(c) for c in self.table.columns],
+                "ragged": ragged,
                 "actions": None if self.actions is None else [str(c) for c in self.actions.columns]}  # fmt: skip
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
@@ -244,7 +270,8 @@ class AssessmentSet:
                     fields["actions"] = pd.DataFrame({c: stored[f"actions/{c}"] for c in text["actions"]})
                 fields["truth"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
                 fields["views"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("views/")}
-                fields |= {"name": text["name"], "meta": text["meta"], "measure": text.get("measure")}
+                fields |= {"name": text["name"], "meta": text["meta"]}
+                fields |= {k: text.get(k) for k in ("measure", "within")}
         except FileNotFoundError:
             raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from None
         except Exception as error:  # of many kinds, in a file that something else wrote

@@ -1,14 +1,17 @@
-"""From recorded motion to segment features: cosine coefficients, or plain statistics, of every channel.
+"""From recorded motion to segment features: plain statistics, or cosine coefficients, of every channel.
 
 A recording x [F, C] of F frames and C channels is cut into T segments, segment i from frame floor(iF/T) to frame
-floor((i+1)F/T) without its end. A segment of n frames becomes, channel by channel, either
+floor((i+1)F/T) without its end. A segment of n frames becomes, channel by channel, one of
 
+    statistics   mean, standard deviation (over n), least, greatest, and mean absolute step to the next frame
     dct          c_0 ... c_{K-1}  with  c_0 = (1/n) sum_t x_t  and  c_k = (2/n) sum_t x_t cos(pi k (t + 1/2) / n),
                  the amplitudes of the slow part of  x_t = c_0 + sum_k c_k cos(pi k (t + 1/2) / n)  (DCT-II over its
                  length, so that long and short trials compare); c_k = 0 for k >= n
-    statistics   mean, standard deviation (over n), least, greatest, and mean absolute step to the next frame
+    magnitudes   |c_0| ... |c_{K-1}|: how much the channel moves at each rate, whatever its phase
 
-and feature number  c M + m  is the m-th of the M numbers (M = K or 5) of channel c.
+On JIGSAWS linear models of signed coefficients collapse (docs/jigsaws.md).
+
+Feature number  c M + m  is the m-th of the M numbers (M = 5 or K) of channel c.
 """
 
 import numpy as np
@@ -29,7 +32,12 @@ def segment_features(x, kind="dct", segments=10, coefficients=8, where="a record
     choose("kind of segment features", kind, KINDS)
     bounds = cut(len(x), segments, where)
     parts = [x[a:b] for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
-    rows = [dct(part, coefficients) if kind == "dct" else statistics(part) for part in parts]  # [C, M] each
+    of = {
+        "statistics": statistics,
+        "dct": lambda x: dct(x, coefficients),
+        "magnitudes": lambda x: abs(dct(x, coefficients)),
+    }
+    rows = [of[kind](part) for part in parts]  # [C, M] each
     return np.stack([row.ravel() for row in rows]).astype(np.float32)
 
 
@@ -50,13 +58,14 @@ def statistics(x):
 def mirror(features, source, sign, kind):
     """Segment features [..., C M] of the recording whose channel c is  sign[c] x[source[c]],  without the recording.
 
-    Exact for both kinds: coefficients and means change sign with their channel; least and greatest also change place.
+    Exact for all kinds: coefficients and means change sign with their channel, magnitudes do not; least and greatest
+    change sign and place.
     """
     x = features.reshape(*features.shape[:-1], len(source), -1)[..., source, :]  # [..., C, M]
     sign = np.asarray(sign)[:, None]
     if kind == "dct":
         x = sign * x
-    else:
+    elif kind == "statistics":
         low, high = x[..., 2], x[..., 3]
         turned = sign[:, 0] < 0
         extremes = [np.where(turned, -high, low), np.where(turned, -low, high)]
@@ -64,4 +73,4 @@ def mirror(features, source, sign, kind):
     return np.ascontiguousarray(x.reshape(features.shape), dtype=features.dtype)
 
 
-KINDS = ("dct", "statistics")
+KINDS = ("statistics", "dct", "magnitudes")

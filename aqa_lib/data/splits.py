@@ -90,6 +90,7 @@ def listed(data, name):
     """
     found = _listed(data)
     if name not in found:
+        _missing(data, name)
         choose(f"split of data set {data.name!r}", name, names(data))
     kind, cells, word = found[name]
     if kind == "division":
@@ -154,8 +155,16 @@ def every(data, kind):
     if not found:
         has = "no folds and no divisions: give its table a column fold_PROTOCOL or split_K"
         raise UserError(f"data set {data.name!r} has {has}")
+    _missing(data, kind)
     choose(f"kind of splits of data set {data.name!r}", kind, list(dict.fromkeys(of for of, *_ in found.values())))
     return [name for name, (of, cells, word) in found.items() if of == kind and (known & (cells == word)).any()]
+
+
+def _missing(data, name):
+    """A UserError where the reader has said what is needed for splits of this kind: meta["no splits"], kind -> why."""
+    for kind, why in data.meta.get("no splits", {}).items():
+        if name == kind or name.startswith(f"{kind}/"):
+            raise UserError(f"data set {data.name!r} has no splits {kind}/*: {why}")
 
 
 def pairs(data, split):
@@ -176,7 +185,8 @@ def label_draw(data, fraction, draw, how="stratified", split=None):
 
     round(fraction * n) of the n training items that have a score and are not barred (column "labelable").
     how="random" orders them by a hash; how="stratified" so that every beginning follows the distribution of
-    the scores (see `stratified_order`), which takes scores that one would not have before labelling.
+    the scores (see `stratified_order`), which takes scores that one would not have before labelling; where only
+    items of one level of `data.within` are comparable, it follows the scores of every level.
     """
     choose("label draw", how, ["stratified", "random"])
     if isinstance(fraction, bool) or not isinstance(fraction, Real) or not 0 < fraction <= 1:
@@ -199,25 +209,39 @@ def label_draw(data, fraction, draw, how="stratified", split=None):
     if how == "random":
         words = np.array([chance.key(*place, str(i)) for i in data.ids[pool]], dtype=np.uint64)
         return pool[np.lexsort((data.ids[pool], words))][:count]
-    pool = pool[np.lexsort((data.ids[pool], data.scores[pool]))]
-    return pool[stratified_order(len(pool), chance.key(*place))][:count]
+    levels = data.levels()
+    pool = pool[np.lexsort((data.ids[pool], data.scores[pool], levels[pool]))]
+    strata = () if data.within is None else (levels[pool], data.scores[pool])
+    return pool[stratified_order(len(pool), chance.key(*place), strata)][:count]
 
 
-def stratified_order(n, key):
+def stratified_order(n, key, strata=()):
     """An order of 0..n-1 of which every beginning is spread evenly, and is random all the same.
 
     A van der Corput sequence with nested scrambling: halve the range, order each half in the same way, and
     merge the two in proportion, with one random phase u a node: after k items floor(k a + u) of them are
     from the left, a = left / n. Its mean is k a, so every item is among the first k with chance k / n.
+
+    `strata`: arrays [n], coarse ones first, equal values side by side. A range that holds several values of one is
+    parted between two of them, as near to its middle as that allows.
     """
     if n < 2:
         return np.arange(n)
     phases = chance.uniform(key, 2 * n)
+    borders = [np.flatnonzero(values[1:] != values[:-1]) + 1 for values in strata]
+
+    def parting(low, high):
+        middle = (low + high) // 2
+        for border in borders:
+            inside = border[np.searchsorted(border, low, "right") : np.searchsorted(border, high)]
+            if len(inside):
+                return int(inside[np.abs(inside - middle).argmin()])
+        return middle
 
     def merge(low, high, node):  # `node` numbers the n-1 inner nodes of the tree in order
         if high - low == 1:
             return np.array([low])
-        middle = (low + high) // 2
+        middle = parting(low, high)
         left, right = merge(low, middle, node + 1), merge(middle, high, node + middle - low)
         k = np.arange(high - low + 1)
         from_left = np.diff(np.floor(k * len(left) / (high - low) + phases[node]).astype(int)).astype(bool)

@@ -6,11 +6,15 @@
 A curve has a row an evaluation: `step`, measures on the test items (`spearman`, ...) and, where labelled items were
 held out, `validation_mse` and `validation_spearman`. Only `last`, `validation` and `mean_of_last` do without
 the test labels; `best_consecutive` and `best_test` select on the test set, and so are biased upwards.
+
+Where a number is a mean over folds, the rule looks at the curve averaged over them (`over_folds`), as USDL's and DAE's
+rules on JIGSAWS do: the best evaluation of each fold by itself would be picked on its seven to ten trials.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation.metrics import spearman
@@ -57,6 +61,29 @@ def best_test(curve, measure="spearman"):
 
 
 RULES = {rule.__name__: rule for rule in (last, validation, mean_of_last, best_consecutive, best_test)}
+
+
+def over_folds(curves, rule="last", measure="spearman"):
+    """[Selected] of a part's folds: the evaluations that the rule takes on their mean curve, each with its own value.
+
+    An evaluation that is undefined in one of the folds is undefined in the mean, and so never chosen. `last` looks at
+    nothing; the other rules look at the steps at which all folds were evaluated.
+    """
+    if rule == "last" or all(len(curve) == 1 for curve in curves):
+        return [last(curve, measure) for curve in curves]
+    aligned = common(curves)
+    columns = [c for c in aligned[0] if c == measure or c.startswith("validation")]
+    mean = sum(curve[columns] for curve in aligned) / len(aligned)
+    steps = RULES[rule](mean.reset_index(), measure).steps
+    return [Selected(float(curve.loc[list(steps), measure].mean(skipna=False)), steps) for curve in aligned]
+
+
+def common(curves):
+    """The curves at the steps that all of them have, which become their index; a UserError where they share none."""
+    aligned = pd.concat([curve.set_index("step") for curve in curves], axis=1, join="inner", keys=range(len(curves)))
+    if not len(aligned):
+        raise UserError("the folds of a part share no evaluation: give their runs the same steps and no patience")
+    return [aligned[i].sort_index() for i in range(len(curves))]
 
 
 def recompute(selected, predictions):

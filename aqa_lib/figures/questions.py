@@ -6,6 +6,7 @@ from plotly.subplots import make_subplots
 
 from aqa_lib.figures.style import BLACK, PALETTE, style
 
+BEATS, WORSE, NONE = "beats", "is worse than", "cannot be compared with"  # as study/words.py has them
 LOSSES = ("regression", "recovery", "alignment")
 
 
@@ -79,21 +80,21 @@ def dots(table, reference, axis, title="", surrogate=True):
 
 
 def phases(table, x, y, panel, title="", surrogate=True):
-    """A heat map for each value of `panel`: mean differences over two axes; those whose interval holds zero are grey.
+    """A heat map for each value of `panel`: mean differences over two axes; coloured where the verdict is one.
 
-    Columns x, y, panel, mean, low, high.
+    Columns x, y, panel, difference, difference low, difference high, verdict.
     """
     values, columns, rows = (list(dict.fromkeys(table[name])) for name in (panel, x, y))
-    figure = make_subplots(cols=len(values), subplot_titles=[f"{panel} {v:g}" for v in values], shared_yaxes=True)
-    most = table["mean"].abs().max()
+    figure = make_subplots(cols=len(values), subplot_titles=[str(v) for v in values], shared_yaxes=True)
+    most = table["difference"].abs().max()
     for i, value in enumerate(values):
         part = table[table[panel] == value].set_index([y, x]).reindex([(r, c) for r in rows for c in columns])
-        told = (part["low"] > 0) | (part["high"] < 0)
-        numbers = part.apply(lambda cell: f"{cell['mean']:+.3f}<br>[{cell['low']:+.3f}, {cell['high']:+.3f}]", axis=1)
+        told = part["verdict"].isin([BEATS, WORSE])
+        numbers = part.apply(cell, axis=1)
         shape = len(rows), len(columns)
         figure.add_heatmap(
-            z=part["mean"].where(told, 0.0).to_numpy().reshape(shape),
-            x=[f"{c:.0%}" for c in columns],
+            z=part["difference"].where(told, 0.0).to_numpy().reshape(shape),
+            x=[f"{c:.1%}" for c in columns],
             y=rows,
             text=numbers.to_numpy().reshape(shape),
             texttemplate="%{text}",
@@ -110,3 +111,10 @@ def phases(table, x, y, panel, title="", surrogate=True):
     figure.update_yaxes(autorange="reversed")
     figure.update_layout(height=200 + 75 * len(rows), margin={"t": 95})
     return style(figure, title, surrogate)
+
+
+def cell(row):
+    """What stands in a cell of a diagram: the difference with its interval, or that the mechanism was off."""
+    if row["verdict"] == NONE:
+        return "off"
+    return f"{row['difference']:+.3f}<br>[{row['difference low']:+.3f}, {row['difference high']:+.3f}]"

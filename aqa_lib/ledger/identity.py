@@ -73,12 +73,13 @@ def commit():
     """The git commit that this package is checked out from; None where there is none, or no git."""
     package = Path(__file__).resolve().parents[1]
     with contextlib.suppress(OSError, ValueError, subprocess.SubprocessError):
-        _git(package, "ls-files", "--error-unmatch", __file__)  # not the repository of something around us
-        return _git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
+        git(package, "ls-files", "--error-unmatch", __file__)  # not the repository of something around us
+        return git(package, "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*")
     return None
 
 
-def _git(folder, *words):
+def git(folder, *words):
+    """What git answers to these words in a folder."""
     done = subprocess.run(
         ["git", *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=10
     )

@@ -27,7 +27,8 @@ class Exchange:
 
 
 def exchanged(cost, size=None, rolls=None):
-    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on.
+    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on:
+    `target.roll(-r, 1)`.
 
     A video's `other` is the mean of its output with others' targets, plus that of others' outputs with its target, less
     the mean of all: so a target that is hard for everyone, or an output that is off for all, is not taken for a
@@ -40,9 +41,24 @@ def exchanged(cost, size=None, rolls=None):
     return Exchange(own, row + column - row.mean(1, keepdim=True), size)
 
 
+def by_video(pairs):
+    """Costs of pairs [K,B,B] as costs of videos [K,B]: twice the mean of a row, less the mean of all.
+
+    Each video is in the rows of all others, too; so the plain means of rows differ half as much as they ought to, if
+    their spread is to be that of a mean over pairs (Hoeffding).
+    """
+    rows = pairs.mean(2)
+    return 2 * rows - rows.mean(1, keepdim=True)
+
+
 def spread(y):
     """Variance of each run's targets [K,B] -> [K]."""
     return y.var(1, correction=0)
+
+
+def deviation(y):
+    """Mean absolute deviation of each run's targets [K,B] -> [K]: the size of costs that are absolute errors."""
+    return (y - y.mean(1, keepdim=True)).abs().mean(1)
 
 
 def another(batch):

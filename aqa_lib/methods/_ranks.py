@@ -5,10 +5,15 @@ The raw predictions of all unlabelled videos are kept; every `refresh` steps the
 quantile r / (n - 1) of the labelled scores, interpolated linearly between neighbours, as its pseudo-label. So the
 order is the network's and the distribution is that of the labels. (S4AQA's RDA, which aligns the *encodings* of
 labelled and unlabelled videos by an adversary, is another thing: aqa_lib/methods/s4aqa.py.)
+
+A look at the mechanism is taken on videos that no step draws, so nothing is kept of them: each is ranked at once, by
+what the network predicts of one more weak view, among the last predictions of the others.
 """
 
 import torch
 
+from aqa_lib.methods._encoded import UNLABELLED, weak
+from aqa_lib.methods._exchange import another, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import constant
 
@@ -50,13 +55,28 @@ def refresh(stack, step):
 
 
 @torch.no_grad()
-def pseudo(batch, predicted):
-    """Keep predictions [K,B] of a step's unlabelled videos; return their aligned labels, or themselves before those."""
+def pseudo(method, model, batch, predicted):
+    """Keep predictions [K,B] of a step's unlabelled videos; return their aligned labels, or themselves before those.
+
+    In a control they are the aligned labels of other videos.
+    """
     items, memory = batch.items[:, 1], batch.memory
     latest = winner(items, -torch.arange(items.shape[1], device=items.device).expand_as(items))
-    memory["raw"].scatter_(1, items, predicted.gather(1, latest))
-    aligned = memory["aligned"].gather(1, items)
+    seen = once_more(method, model, batch) if batch.probe else predicted
+    memory["raw"].scatter_(1, items, seen.gather(1, latest))
+    aligned = align(memory["raw"], batch.stack.y) if batch.probe else memory["aligned"]
+    aligned = aligned.gather(1, items)
+    if any(s["exchange"] for s in batch.runs):
+        aligned = taken(aligned, another(batch))
     return torch.where(aligned.isfinite(), aligned, predicted)
+
+
+def once_more(method, model, batch):
+    """Predictions [K,B] of another weak view of the unlabelled videos, with the last key of each stream."""
+    x = weak(batch.x[:, UNLABELLED], batch.keys["hide"][:, -1], batch.runs[0]["hide"])
+    with model.still():
+        f = method.encode(model, x.unsqueeze(1), batch, (UNLABELLED,), first=method.PLACES["drop0"] - 1)
+    return model.scores(f[:, 0])
 
 
 def winner(items, cost):

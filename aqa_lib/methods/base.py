@@ -23,7 +23,11 @@ LOOP = {  # the training loop of methods with gradients
     "weight_decay": Setting(1e-4, "L2 penalty, as torch's optimisers add it", low=0, per_run=True),
     "momentum": Setting(0.0, "momentum of SGD", 0, 1),
     "aside": Setting(
-        0.125, "share of the unlabelled videos that is kept aside, to see whether mechanisms are on", 0, 0.5, per_run=True
+        0.125,
+        "share of the unlabelled videos that is kept aside, to see whether mechanisms are on",
+        0,
+        0.5,
+        per_run=True,
     ),
     "precision": Setting("fp32", "of matrix products", choices=("fp32", "tf32", "bf16")),
 }

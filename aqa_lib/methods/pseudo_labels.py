@@ -7,13 +7,14 @@ Stated: scores are passed from labelled to unlabelled videos by nearest neighbou
 Not stated and chosen here: k = 5 with equal weights; Euclidean distance on the whole f (T x C numbers) of the encoder
 in evaluation mode; new pseudo-labels after each pass over the training videos, the first before the first step, of the
 untrained encoder; no warm-up; E and R of S4AQA; 32 + 32 videos a step; running statistics follow the labelled videos.
-A run with fewer than k labels takes them all.
+A run with fewer than k labels takes them all. Control: the pseudo-label of another video of the batch.
 """
 
 import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, for_all
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import constant
 
@@ -25,8 +26,13 @@ class PseudoLabels(Encoded):
         "weight": Setting(0.5, "weight of the loss on pseudo-labels", low=0, per_run=True),
         "k": Setting(5, "labelled neighbours whose scores a pseudo-label averages", low=1),
         "refresh": Setting(0, "steps between new pseudo-labels (0: a pass over the training videos)", low=0),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2}
+    control = {"exchange": True}
+    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2, "another": 1}
+
+    def mechanisms(self, settings):
+        return ("imitation",)
 
     def before(self, stack, step):
         """Every pass: new pseudo-labels [K,N] of the training videos, NaN elsewhere."""
@@ -56,11 +62,22 @@ class PseudoLabels(Encoded):
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
         f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
-        pseudo = batch.memory["pseudo"].gather(1, batch.items[:, UNLABELLED])
         regression = losses.squared_error(model.scores(f[:, LABELLED]), batch.y)
-        imitation = losses.squared_error(model.scores(f[:, UNLABELLED]), pseudo)
+        imitation = losses.squared_error(model.scores(f[:, UNLABELLED]), self.pseudo(batch))
         loss = regression + batch.weight("weight") * imitation
         return {"loss": loss, "regression": regression, "imitation": imitation}
+
+    @staticmethod
+    def pseudo(batch):
+        """The pseudo-labels [K,B] of the unlabelled videos; in a control those of others."""
+        pseudo = batch.memory["pseudo"].gather(1, batch.items[:, UNLABELLED])
+        return taken(pseudo, another(batch)) if any(s["exchange"] for s in batch.runs) else pseudo
+
+    def alive(self, model, batch):
+        """The pseudo-label of another video."""
+        f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
+        scores, pseudo = model.scores(f[:, UNLABELLED]), self.pseudo(batch)
+        return {"imitation": exchanged(lambda r: (scores - pseudo.roll(-r, 1)).abs(), spread(batch.y).sqrt())}
 
 
 def nearest_scores(f, y, k):

@@ -14,6 +14,12 @@ warm-up of 40 %. The released RankUp adds a constant to the loss, which moves no
 and R of S4AQA, z a layer on the encoded video; L_reg the squared error as in all methods here (theirs: absolute);
 weak hides segments, strong adds noise to another hiding; 32 + 32 videos a step (theirs: 32 + 224); running
 statistics follow the labelled videos; alignments once a pass over the training videos.
+
+Mechanisms: "agreement", L_unsup, and with `align_ranks` "alignment". A look counts the pairs of which the weak view is
+sure and that the strong view orders the other way, not their cross-entropy, to which a few pairs of large logits
+contribute nearly all; other: the orders of the pairs (i + r, j + r), as in the control. Agreement is not truth: on the
+quick surrogate with 40 % of the labels (rate 3.2e-2, 250 steps, six seeds) 35 to 48 % of the pairs are sure and 75 to
+82 % of these are right, where 95 % are claimed.
 """
 
 import torch
@@ -22,6 +28,7 @@ import torch.nn.functional as F
 from aqa_lib import losses
 from aqa_lib.methods import _ranks
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, strong, weak
+from aqa_lib.methods._exchange import EXCHANGE, another, by_video, deviation, exchanged, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.rankup import RankUp
 
@@ -38,8 +45,10 @@ class Ranking(Encoded):
         **_ranks.SETTINGS,
         "hide": Setting(0.15, "chance that an augmentation hides a segment", 0, 0.99),
         "noise": Setting(0.05, "noise of the strong augmentation, in root mean squares of the features", low=0),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"drop0": 3, "drop1": 3, "drop2": 3, "hide": 2, "noise": 1}
+    control = {"exchange": True}
+    PLACES = {"another": 1, "drop0": 4, "drop1": 4, "drop2": 4, "hide": 3, "noise": 1}  # the last ones are a look's
 
     def build(self, runs, data):
         return RankUp(runs=len(runs), **self.made(runs, data))
@@ -55,25 +64,64 @@ class Ranking(Encoded):
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
+        f, f_weak = self.encodings(model, batch)
+        regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
+        ordered = ranking(model.pairs(f[:, 0]), batch.y)
+        orders = self.orders(model, f_weak, batch)
+        agreed = disagreement(model.pairs(f[:, 1]), orders, batch.weight("confidence")).mean((1, 2))
+        terms = {"regression": regression, "ranking": ordered, "agreement": agreed}
+        loss = regression + batch.weight("weight") * (ordered + agreed)
+        if any(run["align_ranks"] for run in batch.runs):
+            predicted = model.scores(f_weak)
+            terms["alignment"] = losses.squared_error(predicted, _ranks.pseudo(self, model, batch, predicted))
+            loss = loss + self.ramp(batch) * batch.weight("align_weight", "align_ranks") * terms["alignment"]
+        return {"loss": loss, **terms}
+
+    def encodings(self, model, batch):
+        """f [K,2,B,TC] of the labelled videos and of the strong views of the unlabelled; of the weak views [K,B,TC]."""
         s, x, keys = batch.runs[0], batch.x, batch.keys
         weakly = weak(x[:, UNLABELLED], keys["hide"][:, 0], s["hide"])
         strongly = weak(x[:, UNLABELLED], keys["hide"][:, 1], s["hide"])
         strongly = strong(strongly, keys["noise"][:, 0], s["noise"], batch.mask_of(UNLABELLED))
         f = self.encode(model, torch.stack([x[:, LABELLED], strongly], 1), batch, (LABELLED, UNLABELLED))
-        aligning = any(run["align_ranks"] for run in batch.runs)
-        with model.still(), torch.set_grad_enabled(aligning):  # only the alignment learns on the weak view
-            f_weak = self.encode(model, weakly.unsqueeze(1), batch, (UNLABELLED,), first=2)[:, 0]
+        learning = torch.is_grad_enabled() and any(run["align_ranks"] for run in batch.runs)
+        with model.still(), torch.set_grad_enabled(learning):  # only the alignment learns on the weak view
+            return f, self.encode(model, weakly.unsqueeze(1), batch, (UNLABELLED,), first=2)[:, 0]
 
-        regression = losses.squared_error(model.scores(f[:, 0]), batch.y)
-        ordered = ranking(model.pairs(f[:, 0]), batch.y)
-        agreed = agreement(model.pairs(f[:, 1]), model.pairs(f_weak).detach(), batch.weight("confidence"))
-        terms = {"regression": regression, "ranking": ordered, "agreement": agreed}
-        loss = regression + batch.weight("weight") * (ordered + agreed)
-        if aligning:
+    @staticmethod
+    def orders(model, f_weak, batch):
+        """d [K,B,B] of the weak views, without gradient; in a control those of the pairs of other videos."""
+        d = model.pairs(f_weak).detach()
+        if any(run["exchange"] for run in batch.runs):
+            place = another(batch)
+            d = taken(d, place).gather(2, place.unsqueeze(1).expand_as(d))
+        return d
+
+    def mechanisms(self, settings):
+        return ("agreement",) + ("alignment",) * settings["align_ranks"]
+
+    def auxiliary(self, batch, terms):
+        """The labelled videos' ranking is in neither part."""
+        found = {"agreement": batch.weight("weight") * terms["agreement"]}
+        if "alignment" in terms:
+            weight = self.ramp(batch) * batch.weight("align_weight", "align_ranks")
+            found["alignment"] = weight * terms["alignment"]
+        return found
+
+    def alive(self, model, batch):
+        """The orders of other pairs (i + r, j + r), as sure or not as those are; the aligned label of another video."""
+        f, f_weak = self.encodings(model, batch)
+        d, d_weak, confidence = model.pairs(f[:, 1]), self.orders(model, f_weak, batch), batch.weight("confidence")
+
+        def cost(r):
+            return by_video(reversed_pairs(d, d_weak.roll((-r, -r), (1, 2)), confidence))
+
+        found = {"agreement": exchanged(cost)}
+        if any(run["align_ranks"] for run in batch.runs):
             predicted = model.scores(f_weak)
-            terms["alignment"] = losses.squared_error(predicted, _ranks.pseudo(batch, predicted.detach()))
-            loss = loss + self.ramp(batch) * batch.weight("align_weight", "align_ranks") * terms["alignment"]
-        return {"loss": loss, **terms}
+            aligned = _ranks.pseudo(self, model, batch, predicted)
+            found["alignment"] = exchanged(lambda r: (predicted - aligned.roll(-r, 1)).abs(), deviation(batch.y))
+        return found
 
 
 def ranking(d, y):
@@ -82,10 +130,16 @@ def ranking(d, y):
     return (F.softplus(d) - t * d).mean((1, 2))
 
 
-def agreement(d, d_weak, confidence):
-    """Cross-entropy of pair logits d with the orders of which d_weak is sure enough, over all pairs; [K]."""
+def disagreement(d, d_weak, confidence):
+    """Cross-entropy of each pair's logit d with the order of d_weak, where that is sure enough; [K,B,B]."""
     sure = d_weak.abs().sigmoid() >= confidence.view(-1, 1, 1)
-    return (F.softplus(-d * d_weak.sign()) * sure).mean((1, 2))
+    return F.softplus(-d * d_weak.sign()) * sure
+
+
+def reversed_pairs(d, d_weak, confidence):
+    """1 for each pair of which d_weak is sure and d has the other order; [K,B,B]."""
+    sure = d_weak.abs().sigmoid() >= confidence.view(-1, 1, 1)
+    return (sure & (d * d_weak < 0)).to(d.dtype)
 
 
 METHOD = Ranking()

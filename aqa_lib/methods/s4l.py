@@ -13,6 +13,9 @@ ones follow the labelled; E and R of S4AQA; 32 + 32 videos, so 256 encoded copie
 
 On frozen features a rotation cannot be made from the features themselves: the backbone must have seen the turned
 frames, so a data set needs the views rot90, rot180 and rot270, extracted beforehand.
+
+The mechanism is the rotation loss of the unlabelled videos; that of the labelled is a second task on labelled data.
+Control: the four rotations of each unlabelled video are all turned on by the same number, 0 to 3, drawn by lot.
 """
 
 import torch
@@ -20,7 +23,9 @@ import torch.nn.functional as F
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
+from aqa_lib.methods._exchange import EXCHANGE, Exchange
 from aqa_lib.methods.base import Setting
+from aqa_lib.models.functions import hashed
 from aqa_lib.models.s4l import S4L
 
 TURNED = ("rot90", "rot180", "rot270")
@@ -32,8 +37,10 @@ class SelfSupervised(Encoded):
     SETTINGS = {
         **Encoded.SETTINGS,
         "weight": Setting(1.0, "weight of the rotation loss", low=0, per_run=True),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2}
+    control = {"exchange": True}
+    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2, "another": 1}
     masks = False
 
     def build(self, runs, data):
@@ -42,17 +49,43 @@ class SelfSupervised(Encoded):
     def views(self, settings):
         return TURNED
 
+    def mechanisms(self, settings):
+        return ("rotation",)
+
+    def auxiliary(self, batch, terms):
+        """Half the rotation loss is of labelled videos, which is no part of the mechanism."""
+        return {"rotation": batch.weight("weight") * terms["rotation of unlabelled"] / 2}
+
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
+        f, logits, turned = self.passes(model, batch)
+        regression = losses.squared_error(model.scores(f[:, LABELLED]), batch.y.repeat(1, 4))
+        each = F.cross_entropy(logits.mT, turned, reduction="none")
+        rotation, unlabelled = each.mean(1), each[:, each.shape[1] // 2 :].mean(1)
+        loss = regression + batch.weight("weight") * rotation
+        return {"loss": loss, "regression": regression, "rotation": rotation, "rotation of unlabelled": unlabelled}
+
+    def passes(self, model, batch):
+        """f [K,2,4B,TC], logits [K,2 4B,4] of the labelled copies, then of the unlabelled, and their rotations."""
         x = torch.cat([batch.x, *map(batch.view, TURNED)], 3)  # [K,2,T,4B,D], one rotation after another
         f = self.encode(model, x, batch, (LABELLED, UNLABELLED))
-        regression = losses.squared_error(model.scores(f[:, LABELLED]), batch.y.repeat(1, 4))
         K, B = batch.y.shape
-        logits = model.rotations(f.flatten(1, 2))  # [K, 2 4B, 4]: the labelled, then as many unlabelled
         turned = torch.arange(4, device=x.device).repeat_interleave(B).repeat(K, 2)
-        rotation = F.cross_entropy(logits.mT, turned, reduction="none").mean(1)
-        loss = regression + batch.weight("weight") * rotation
-        return {"loss": loss, "regression": regression, "rotation": rotation}
+        if any(s["exchange"] for s in batch.runs):  # the copies of each unlabelled video of a control, turned by lot
+            lots = hashed(batch.keys["another"][:, 0], B) % 4 * (batch.weight("exchange") > 0).unsqueeze(1)
+            turned = (turned + torch.cat([torch.zeros_like(lots).repeat(1, 4), lots.repeat(1, 4)], 1)) % 4
+        return f, model.rotations(f.flatten(1, 2)), turned
+
+    def alive(self, model, batch):
+        """Another rotation, mean over the four copies of a video."""
+        _, logits, turned = self.passes(model, batch)
+        K, B = batch.y.shape
+        logits, turned = logits[:, 4 * B :], turned[:, 4 * B :]
+
+        def cost(r):  # [K,B]
+            return F.cross_entropy(logits.mT, (turned + r) % 4, reduction="none").view(K, 4, B).mean(1)
+
+        return {"rotation": Exchange(cost(0), sum(cost(r) for r in (1, 2, 3)) / 3)}
 
     def predict(self, model, x, **turned):
         """x [K or 1,1,T,n,D] -> scores [K,n] of the unrotated view alone."""

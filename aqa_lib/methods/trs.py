@@ -23,6 +23,9 @@ first quarter of the steps, in which the teacher already follows; its decay 0.99
 start empty after burn-in; r is another labelled video of the batch, for an unlabelled video the labelled one of its
 number; labelled videos are not augmented; the augmentations of aqa_lib/methods/_encoded.py; 32 + 32 videos a step; the
 other methods' learning rate.
+
+Mechanism: "imitation", after burn-in; other, and control: the memories' scores of another video. A look takes absolute
+errors; a video kept aside is in no memory, so its scores are the outputs of the moment.
 """
 
 import math
@@ -31,6 +34,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, follow, strong, weak
+from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, taken
 from aqa_lib.methods._ranks import winner
 from aqa_lib.methods.base import Method, Setting
 from aqa_lib.models.functions import uniform
@@ -47,8 +51,10 @@ class TeacherReferenceStudent(Method):
         "decay": Setting(0.99, "share of its weights that the teacher keeps at a step", 0, 1),
         "hide": Setting(0.15, "chance that an augmentation hides a segment", 0, 0.99),
         "noise": Setting(0.05, "noise of the strong augmentation, in root mean squares of the features", low=0),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"hide": 2, "noise": 1, "other": 1}
+    control = {"exchange": True}
+    PLACES = {"another": 1, "hide": 2, "noise": 1, "other": 1}
 
     def build(self, runs, data):
         s, (_, segments, inputs) = runs[0], data.features.shape
@@ -88,6 +94,30 @@ class TeacherReferenceStudent(Method):
         loss = terms["regression"] + terms["reference"] + batch.weight("weight") * terms["imitation"]
         return {"loss": loss, **terms}
 
+    def mechanisms(self, settings):
+        return ("imitation",) * (settings["burn_in"] < 1)
+
+    def working(self, settings):
+        return settings["burn_in"], 1.0
+
+    def auxiliary(self, batch, terms):
+        """The reference learns from labelled videos: it is no part."""
+        return {"imitation": batch.weight("weight") * terms["imitation"]}
+
+    def encoding(self, model):
+        """The student up to its last layer."""
+        return [p for part in (model.student.blocks, model.student.norm) for p in part.parameters()]
+
+    def alive(self, model, batch):
+        """The memories' scores of another video; of a video that no step draws they are the outputs of the moment."""
+        score, _ = model.student(self.strongly(batch))
+        labels = self.pseudo(model, batch, torch.ones_like(batch.y[:, 0], dtype=torch.bool))
+
+        def cost(r):
+            return sum((score - label.roll(-r, 1)).abs() for label in labels) / 2
+
+        return {"imitation": exchanged(cost, deviation(batch.y))}
+
     @staticmethod
     def start(settings):
         """The first step after burn-in."""
@@ -102,11 +132,15 @@ class TeacherReferenceStudent(Method):
     @staticmethod
     @torch.no_grad()
     def pseudo(model, batch, learning):
-        """The memories' scores [K,B] of the unlabelled videos, by teacher and by reference, brought up to date."""
+        """The memories' scores [K,B] of the unlabelled videos, by teacher and by reference, brought up to date; in a
+        control those of others."""
         x = weak(batch.x[:, UNLABELLED], batch.keys["hide"][:, 0], batch.runs[0]["hide"])
         better, variance = model.reference(x, batch.x[:, LABELLED])
         found = {"teacher": model.teacher(x), "reference": (batch.y + better, variance)}
-        return [remember(batch, who, *output, learning) for who, output in found.items()]
+        labels = [remember(batch, who, *output, learning) for who, output in found.items()]
+        if any(s["exchange"] for s in batch.runs):
+            labels = [taken(label, another(batch)) for label in labels]
+        return labels
 
     def predict(self, model, x, at_once=64):
         """x [K or 1,1,T,n,D] -> the student's scores [K,n]."""

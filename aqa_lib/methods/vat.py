@@ -16,12 +16,16 @@ Miyato et al. stop the gradient at q(x_u). Here it flows, unless `stop` is set: 
 bound, and drawing q(x_u + r_u) towards a target that is held still can enlarge both without end. With `stop` the loss
 ran away on an easy surrogate at learning rate 4e-3 (to 10^5, in six of eight runs) and began to grow in one of four at
 5e-4; without it none did.
+
+Exchange index: how far a random direction of the same norm moves q, against how far r_u does (distances, not their
+squares, which a few videos decide). Control: a random direction in the place of r_u.
 """
 
 import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
+from aqa_lib.methods._exchange import EXCHANGE, Exchange
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import uniform
 
@@ -34,8 +38,13 @@ class VAT(Encoded):
         "eps": Setting(2.5, "norm of the adversarial perturbation of a video", low=0, per_run=True),
         "xi": Setting(0.1, "norm of the step that finds its direction", low=1e-6, per_run=True),
         "stop": Setting(False, "stop the gradient at the virtual labels, which may then run away"),
+        "exchange": EXCHANGE,
     }
-    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2, "direction": 1}
+    control = {"exchange": True}
+    PLACES = {"drop0": 2, "drop1": 2, "drop2": 2, "direction": 1, "another": 1}
+
+    def mechanisms(self, settings):
+        return ("adversarial",)
 
     def losses(self, model, batch):
         """The loss of each run and its terms, [K] each."""
@@ -43,19 +52,41 @@ class VAT(Encoded):
         label = model.regressor.first(f[:, UNLABELLED])  # q of the unlabelled [K,B,H]
         x = batch.x[:, UNLABELLED]
         with model.still():
-            r = self.adversary(model, x, label.detach(), batch)
+            r = self.perturbation(model, x, label.detach(), batch)
             perturbed = self.virtual(model, x + r, batch)
         regression = losses.squared_error(model.scores(f[:, LABELLED]), batch.y)
         adversarial = distance(perturbed, label.detach() if batch.runs[0]["stop"] else label)
         loss = regression + batch.weight("weight") * adversarial
         return {"loss": loss, "regression": regression, "adversarial": adversarial}
 
+    def alive(self, model, batch):
+        """How far the random direction that the search begins with moves a virtual label, and how far its end does."""
+        f = self.encode(model, batch.x, batch, (LABELLED, UNLABELLED))
+        x, label = batch.x[:, UNLABELLED], model.regressor.first(f[:, UNLABELLED])
+        with torch.enable_grad():
+            r = self.perturbation(model, x, label, batch)
+        lots = self.lot(batch, "direction") * batch.weight("eps").view(-1, 1, 1, 1)
+        own, other = (distances(self.virtual(model, x + p, batch), label).sqrt() for p in (lots, r))
+        return {"adversarial": Exchange(own, other, label.var(1, correction=0).sum(1).sqrt())}
+
+    def perturbation(self, model, x, label, batch):
+        """r [K,T,B,D] of each run: the adversary's or, in a control, one of the same norm by lot."""
+        r = self.adversary(model, x, label, batch)
+        if any(s["exchange"] for s in batch.runs):
+            control, eps = (batch.weight(name).view(-1, 1, 1, 1) for name in ("exchange", "eps"))
+            r = torch.where(control > 0, self.lot(batch, "another") * eps, r)
+        return r
+
+    @staticmethod
+    def lot(batch, stream):
+        """A direction [K,T,B,D] of norm 1 for each unlabelled video, by lot."""
+        x, mask = batch.x[:, UNLABELLED], batch.mask_of(UNLABELLED)
+        d = uniform(batch.keys[stream][:, 0], x.shape[1:]).to(x.dtype) - 0.5
+        return direction(d if mask is None else d * mask.unsqueeze(-1))
+
     def adversary(self, model, x, label, batch):
         """The perturbations r [K,T,B,D] of x that move its virtual labels most; they have no gradient."""
-        d = uniform(batch.keys["direction"][:, 0], x.shape[1:]).to(x.dtype) - 0.5
-        mask = batch.mask_of(UNLABELLED)
-        d = direction(d if mask is None else d * mask.unsqueeze(-1))
-        d = (d * batch.weight("xi").view(-1, 1, 1, 1)).requires_grad_()
+        d = (self.lot(batch, "direction") * batch.weight("xi").view(-1, 1, 1, 1)).requires_grad_()
         (g,) = torch.autograd.grad(distance(self.virtual(model, x + d, batch), label).sum(), d)
         return direction(g) * batch.weight("eps").view(-1, 1, 1, 1)
 
@@ -65,9 +96,14 @@ class VAT(Encoded):
         return model.regressor.first(f[:, 0])
 
 
+def distances(a, b):
+    """Squared Euclidean distance of each item; [K,B,H] -> [K,B]."""
+    return (a - b).square().sum(2)
+
+
 def distance(a, b):
-    """Mean over items of the squared Euclidean distance; [K,B,H] -> [K]."""
-    return (a - b).square().sum(2).mean(1)
+    """Its mean over items [K]."""
+    return distances(a, b).mean(1)
 
 
 def direction(d):

@@ -7,23 +7,27 @@ own copy of plotly.js, so that neither asks another server for a script.
 import json
 import math
 import os
+import sys
 
 from aqa_lib import methods
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
+from aqa_lib.ledger.record import to_csv
 from aqa_lib.ledger.sources import loaded
 
 
-def answer(text, figure=None, table=None, surrogate=True):
+def answer(text, figure=None, table=None, surrogate=True, numbers=None):
     """End a notebook: show the answer in words, its figure and its table, and keep them for the report.
 
     text: one or two sentences, Markdown without formulas; the README quotes the first. figure: a plotly
-    figure. table: a DataFrame. surrogate: whether any of it was made from surrogate data.
+    figure. table: a DataFrame. surrogate: whether any of it was made from surrogate data. numbers: what the table
+    was made from, a long DataFrame with a row a run and measure; it is kept beside the answer and not shown.
     """
     from IPython.display import Markdown, display
 
     if not isinstance(text, str) or not text.strip():
         raise UserError("answer: the text is empty, say in a sentence what was found")
+    numbers = None if numbers is None else with_index(numbers, "numbers")
     if figure is not None:
         from aqa_lib.figures.style import style
 
@@ -40,18 +44,48 @@ def answer(text, figure=None, table=None, surrogate=True):
             write(f"{stem}.figure.json", figure.to_json())
         content = {"text": text.strip(), "surrogate": bool(surrogate), "figure": figure is not None}
         content["table"] = None if table is None else plain_table(table)
+        if numbers is not None:
+            write(f"{stem}.numbers.csv", to_csv(numbers))
+        content["numbers"] = None if numbers is None else len(numbers)
+        content |= cost()
         content |= {"modules": loaded(), "methods": methods.asked}  # what the answer depends on, see execute.current
         write(f"{stem}.answer.json", json.dumps(content, indent=1))  # last: present means complete
 
 
 def plain_table(table):
     """A DataFrame as {"columns": [...], "rows": [[...]]} of numbers, words and None."""
-    if not hasattr(table, "itertuples"):
-        raise UserError(f"answer: table takes a DataFrame, but got {type(table).__name__}")
-    if table.index.names != [None] or table.index.dtype == object or str(table.index.dtype) == "str":
-        table = table.reset_index()
+    table = with_index(table, "table")
     columns = [" ".join(map(str, c)).strip() if isinstance(c, tuple) else str(c) for c in table.columns]
     return {"columns": columns, "rows": [[plain(v) for v in row] for row in table.itertuples(index=False)]}
+
+
+def with_index(table, what):
+    """A DataFrame, its index among its columns where it says something."""
+    if not hasattr(table, "itertuples"):
+        raise UserError(f"answer: {what} takes a DataFrame, but got {type(table).__name__}")
+    if table.index.names != [None] or table.index.dtype == object or str(table.index.dtype) == "str":
+        return table.reset_index()
+    return table
+
+
+def cost():
+    """What the runs cost that this process has asked for: how many, how many it had to train, seconds of them all.
+
+    An answer that is given again reads its runs, and its own minutes then say nothing about theirs.
+    """
+    study = sys.modules.get("aqa_lib.study.study")  # as long as nobody has imported it, nobody has asked for a run
+    asked = list(study.ASKED.values()) if study else []
+    trained, seconds = sum(fresh for fresh, _ in asked), round(sum(took for _, took in asked), 2)
+    return {"runs": {"asked": len(asked), "trained": trained, "seconds": seconds}, "gpu": gpu(study) if asked else None}
+
+
+def gpu(study):
+    """The name of the GPU that runs are trained on by default; None where it is the processor."""
+    import torch
+
+    device = study.default_device()
+    on_gpu = torch.device(device).type == "cuda" and torch.cuda.is_available()
+    return study.describe(device)["device_name"] if on_gpu else None
 
 
 def plain(value):

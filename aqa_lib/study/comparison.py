@@ -7,7 +7,8 @@
 
 Variants are those of variants.py, blocks those of parts.py. `compare_variants` gives a long table, a row a run, part
 and measure; `averaged` one number a run: folds arithmetically, other parts by the rule of the measure (tasks.average),
-as published. The table of a comparison and its words are in summary.py.
+as published. In a block with `pool` the folds of a part are one row, measured on their joined predictions. The table of
+a comparison and its words are in summary.py.
 """
 
 from itertools import product
@@ -17,24 +18,26 @@ import pandas as pd
 
 from aqa_lib import methods, tasks
 from aqa_lib.errors import choose
-from aqa_lib.evaluation.selection import RULES
+from aqa_lib.evaluation.selection import RULES, common, over_folds
 from aqa_lib.study.parts import parts_of
+from aqa_lib.study.time import announce
 from aqa_lib.study.variants import by_name, check_labels, check_methods, chosen, invited, without_epochs
 from aqa_lib.study.words import states
 
-COLUMNS = ["data", "block", "part", "split", "variant", "fraction", "draw", "seed", "measure", "value", "failed",
-           "states"]  # fmt: skip
+COLUMNS = ["data", "block", "published", "part", "split", "variant", "fraction", "draw", "seed", "measure", "value",
+           "failed", "states"]  # fmt: skip
 RUN = ["variant", "fraction", "draw", "seed"]
 
 
 def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root=None, rule="last", measures=(),
                      **train):  # fmt: skip
-    """The long table: data, block, part, split, variant, fraction, draw, seed, measure, value, failed, states
-    (of the run's mechanisms, words.states).
+    """The long table: data, block, published, part, split, variant, fraction, draw, seed, measure, value, failed,
+    states (of the run's mechanisms, words.states).
 
     draws: how many label draws, each with the seed of its number, or a list of pairs (draw, seed). rule: which
-    evaluation of a run counts (evaluation.selection). measures: what to look at besides the measure that tables of this
-    data set compare. A variant's setting `epochs` gives its steps as passes over the unlabelled videos of each part.
+    evaluation of a run counts (evaluation.selection), picked on the curve averaged over the folds of a part. measures:
+    what to look at besides the measure that tables of this data set compare. A variant's setting `epochs` gives its
+    steps as passes over the unlabelled videos of each part.
     Every part is looked at before anything is trained; all runs of a method are asked for at once, so that folds, tasks
     and worlds train in one stack. A value is NaN where it is undefined, or its run `failed`.
     """
@@ -45,7 +48,7 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
     measures = list(dict.fromkeys([compared(variants, parts), *measures]))
     pairs = [(d, d) for d in range(draws)] if isinstance(draws, int) else [tuple(pair) for pair in draws]
     cells = [(p, *cell) for p in parts for cell in product(variants, p.fractions or fractions, pairs)]
-    asked, found, alive = {}, [None] * len(cells), [""] * len(cells)
+    asked, wanted, ended = {}, {}, [None] * len(cells)
     for place, (_, title, _, _) in enumerate(cells):
         asked.setdefault(variants[title][0], []).append(place)
     for name, places in asked.items():
@@ -53,15 +56,26 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
             run_of(methods.get(name), variants[title][1], *rest, p) for p, title, *rest in (cells[i] for i in places)
         ]
         on = [(p, pairs.index(pair)) for p, _, _, pair in (cells[i] for i in places)]
-        worlds, parted = [p.replicate(number) for p, number in on], [p.split for p, _ in on]
-        table = study.train(name, worlds, parted, runs, root=root, **train)
+        wanted[name] = [p.replicate(number) for p, number in on], [p.split for p, _ in on], runs
+    announce(study, wanted, root, **train)
+    for name, places in asked.items():
+        table = study.train(name, *wanted[name], root=root, **train)
         for place, (_, row) in zip(places, table.iterrows(), strict=True):
-            found[place] = reported(study, row, rule, measures)
-            alive[place] = states(row)
-    rows = []
-    for (p, title, fraction, pair), values, state in zip(cells, found, alive, strict=True):
-        of = p.world["name"], p.block, p.name, p.split, title, fraction, *pair
-        rows += [(*of, measure, *value, state) for measure, value in zip(measures, values, strict=True)]
+            ended[place] = row
+    folds, rows = {}, []  # the folds of a part, with one variant, share of labels, draw and seed, belong together
+    for (p, *of), row in zip(cells, ended, strict=True):
+        folds.setdefault((p.block, p.name, *map(repr, of)), []).append((p, of, row))
+    for group in folds.values():
+        ps, ofs, runs = zip(*group, strict=True)
+        p, (title, fraction, pair), alive = ps[0], ofs[0], [states(run) for run in runs]
+        if p.pool:
+            splits, alive = [" + ".join(part.split for part in ps)], ["; ".join(alive) if any(alive) else ""]
+            values = [pooled(study, ps, runs, rule, measures)]
+        else:
+            splits, values = [part.split for part in ps], reported(study, runs, rule, measures)
+        for split, found, state in zip(splits, values, alive, strict=True):
+            of = p.world["name"], p.block, p.published, p.name, split, title, fraction, *pair
+            rows += [(*of, measure, *value, state) for measure, value in zip(measures, found, strict=True)]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -70,18 +84,48 @@ def compared(variants, parts):
     return parts[0].data.measure or tasks.get(methods.get(next(iter(variants.values()))[0]).task).measure
 
 
-def reported(study, row, rule, measures):
-    """[(value, whether the run failed)] of a run by a rule; one evaluation alone, as in closed form, is the last."""
-    if row["state"] != "complete":
+def reported(study, runs, rule, measures):
+    """A list a run of [(value, whether it failed)]: the folds of a part by a rule on their mean curve.
+
+    One evaluation alone, as in closed form, is the last. Runs that failed leave the choice to the others.
+    """
+    complete = [run for run in runs if run["state"] == "complete"]
+    values = {}
+    for measure in measures:
+        if rule == "last":
+            for run in complete:
+                choose(f"measure of method {run['method']}:", measure, list(run.index))
+            picked = [run[measure] for run in complete]
+        else:
+            picked = [s.value for s in over_folds([study.read(run["id"]).curve for run in complete], rule, measure)]
+        values |= {(run["id"], measure): value for run, value in zip(complete, picked, strict=True)}
+    return [[(values.get((run["id"], m), np.nan), run["state"] != "complete") for m in measures] for run in runs]
+
+
+def pooled(study, parts, runs, rule, measures):
+    """[(value, whether a run failed)]: the predictions of all folds of a part joined, each of its own run, measured.
+
+    The rule looks at the curve of the joined predictions, beside the mean of what was held out for validation.
+    """
+    if any(run["state"] != "complete" for run in runs):
         return [(np.nan, True)] * len(measures)
-    if rule == "last":
-        return [
-            (row[choose(f"measure of method {row['method']}:", measure, list(row.index))], False)
-            for measure in measures
-        ]
-    curve = study.read(row["id"]).curve
-    pick = RULES["last" if len(curve) == 1 else rule]
-    return [(pick(curve, measure).value, False) for measure in measures]
+    records, data = [study.read(run["id"]) for run in runs], parts[0].data
+    items = np.concatenate([part.items.test for part in parts])
+
+    def joined(steps):
+        tables = [record.predictions.set_index("id") for record in records]
+        columns = [t[f"step_{s}"].loc[data.ids[p.items.test]] for t, s, p in zip(tables, steps, parts, strict=True)]
+        return tasks.SCORES.measures(data, None, items, {"score": np.concatenate(columns)})
+
+    curves = [record.curve for record in records]
+    if rule == "last" or all(len(curve) == 1 for curve in curves):
+        found = joined([curve["step"].iloc[-1] for curve in curves])
+        return [(found[choose("measure of joined predictions", m, found)], False) for m in measures]
+    curves = common(curves)
+    curve = pd.DataFrame([{"step": step, **joined([step] * len(records))} for step in curves[0].index])
+    for held in (c for c in curves[0] if c.startswith("validation")):
+        curve[held] = np.mean([c[held] for c in curves], axis=0)
+    return [(RULES[rule](curve, measure).value, False) for measure in measures]
 
 
 def run_of(method, settings, fraction, pair, part):
@@ -106,11 +150,12 @@ def averaged(runs, measure=None):
     measure = runs["measure"].iloc[0] if measure is None else choose("measure", measure, list(runs["measure"].unique()))
     runs = runs[runs["measure"] == measure]
     tables = [
-        _averaged(rows, measure).assign(data=data, block=block)
+        _averaged(rows, measure).assign(data=data, block=block, published=rows["published"].iloc[0])
         for (data, block), rows in runs.groupby(["data", "block"], sort=False)
     ]
     found = pd.concat(tables, ignore_index=True)
-    return found[["data", "block", *found.columns.drop(["data", "block"])]]
+    first = ["data", "block", "published"]
+    return found[[*first, *found.columns.drop(first)]]
 
 
 def _averaged(rows, measure):

@@ -40,21 +40,21 @@ def controls(variants, of=None):
 def effects(found, baseline):
     """A row a (block, fraction, variant with a control, effect): difference with its interval, Holm's p, and verdict.
 
-    found: what comparison.averaged gives. baseline: a title, or {title: its own baseline}. p is corrected over the
-    variants of a block and share of labels, each effect apart. Of a variant whose mechanism was off no verdict is given
-    on it.
+    found: what comparison.averaged gives. baseline: a title, or {title: its own baseline}. p is corrected over all rows
+    of an effect. Of a variant whose mechanism was off no verdict is given on it.
     """
     rows, beside = [], baseline if isinstance(baseline, dict) else {}
     for (block, fraction), part in found.groupby(["block", "fraction"], sort=False):
         titles = [t for t in part["variant"].unique() if f"{t}{ENDING}" in set(part["variant"])]
-        for effect in MEANING:
-            table = [_row(part, title, effect, beside.get(title, baseline)) for title in titles]
-            for row, p in zip(table, holm([row["p"] for row in table]), strict=True):
-                row |= {"block": block, "fraction": fraction, "p (Holm)": p}
-                if row["sd"] > 0:
-                    row["detectable"] = detectable_difference(row["sd"], int(row["n"]), alpha=LEVEL / len(titles))
-                row["verdict"], row["why"] = judged(row)
-            rows += table
+        rows += [{"block": block, "fraction": fraction, **_row(part, title, effect, beside.get(title, baseline))}
+                 for title in titles for effect in MEANING]  # fmt: skip
+    for effect in MEANING:
+        table = [row for row in rows if row["effect"] == effect]
+        for row, p in zip(table, holm([row["p"] for row in table]), strict=True):
+            row["p (Holm)"] = p
+            if row["sd"] > 0:
+                row["detectable"] = detectable_difference(row["sd"], int(row["n"]), alpha=LEVEL / len(table))
+            row["verdict"], row["why"] = judged(row)
     columns = ["block", "fraction", "variant", "effect", "n", "difference", "difference low", "difference high",
                "p (Holm)", "half 1", "half 2", "detectable", "mechanism", "verdict", "why"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)

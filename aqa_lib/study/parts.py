@@ -1,7 +1,7 @@
 """The blocks of a comparison and their parts: which data sets and splits stand for which published protocol.
 
     blocks = {
-        "four folds": {"split": "fold:four/*", "parts": {"task": ["Suturing", "Knot_Tying"]}},
+        "four folds": {"split": "fold:four/*", "parts": {"task": ["Suturing", "Knot_Tying"]}, "published": True},
         "leak-free": {"split": "leak_free", "fractions": [0.4]},
     }
 
@@ -11,17 +11,24 @@ in a star: "fold:four/*" are all folds of that protocol with something to test o
 `fractions` are shares of labels for this block alone. `worlds: {"seed": 100}` makes every replicate a world of its own:
 the first draw is on the data set with that option at 100, the next at 101, and so on, so that an interval covers the
 data, the test items, the label draw and the initialisation.
+
+The folds of a part are measured one by one and averaged; with `pool: true` their predictions are joined and measured
+once. `published` says whether published numbers were measured in this way, so that they may stand beside the block; by
+default they were where the split is "official". A block on recordings made up in the layout of a real set
+(meta["stand-in"]) is called so and has no published numbers.
 """
 
 from dataclasses import dataclass, field
 from itertools import product
+
+import pandas as pd
 
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.data.splits import Split
 from aqa_lib.errors import UserError, choose
 from aqa_lib.study.study import loaded
 
-KEYS = ("split", "options", "parts", "fractions", "worlds")
+KEYS = ("split", "options", "parts", "fractions", "worlds", "pool", "published")
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,8 @@ class Part:
     fractions: tuple  # of this block alone; () where it has none of its own
     data: AssessmentSet = field(repr=False)
     items: Split = field(repr=False)
+    pool: bool = False  # whether the predictions of all folds of its data set are joined before they are measured
+    published: bool = False  # whether its block is the protocol of published numbers
     worlds: dict = field(default_factory=dict)  # {option: its value in the first replicate}, where each is a world
 
     def replicate(self, number):
@@ -43,6 +52,19 @@ class Part:
 
     def __str__(self):
         return ", ".join([f"block {self.block!r}", *filter(None, [self.name]), f"split {self.split}"])
+
+
+def crossed(axes, **block):
+    """(blocks, labels): a block for every combination of the axes {axis: {label: options of the data set}}, all with
+    what else `block` says, and a table of their labels, a row a block and a column an axis."""
+    blocks, labels = {}, {}
+    for chosen in product(*(axis.items() for axis in axes.values())):
+        name = ", ".join(label for label, _ in chosen)
+        options = dict(block.get("options") or {})
+        for _, more in chosen:
+            options |= more
+        blocks[name], labels[name] = {**block, "options": options}, [label for label, _ in chosen]
+    return blocks, pd.DataFrame.from_dict(labels, orient="index", columns=list(axes)).rename_axis("block")
 
 
 def parts_of(data, blocks, root=None):
@@ -68,14 +90,22 @@ def _parts(name, block, data, root):
     for key, those in values.items():
         if not (isinstance(those, list) and those):
             raise UserError(f"a block's part {key!r} takes a list of values, but got {those!r}")
+    for key in ("pool", "published"):
+        if not isinstance(block.get(key, False), bool):
+            raise UserError(f"{key} takes true or false, but got {block[key]!r}")
+    asked = block.get("split", "official")
+    pool, published = block.get("pool", False), block.get("published", asked == "official")
     found = []
     for chosen in product(*values.values()):
         world = {**data, **(block.get("options") or {}), **dict(zip(values, chosen, strict=True)), **worlds}
         dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
         title, fractions = ", ".join(map(str, chosen)), tuple(block.get("fractions") or ())
-        for split in named(block.get("split", "official"), dataset):
+        made_up = dataset.meta.get("stand-in", False)
+        block_name = f"{name}, stand-in" if made_up else name
+        for split in named(asked, dataset):
             items = splits.get(split)(dataset)
-            found.append(Part(name, title, world, split, fractions, dataset, items, worlds))
+            own = (fractions, dataset, items, pool, published and not made_up, worlds)
+            found.append(Part(block_name, title, world, split, *own))
     return found
 
 

@@ -31,6 +31,7 @@ from aqa_lib.processes import end_with_parent
 SECONDS = 180.0  # between two checkpoints of a stack
 WAIT = 1.0  # seconds between looks at runs that another process is training
 LOADED, ROOM = OrderedDict(), 2**29  # data sets that this process has read, and bytes that they may take
+ASKED = {}  # {(study, id): (whether this process had to train it, its seconds)}, of all runs that it has asked for
 
 
 def grid(together=(), **settings):
@@ -101,10 +102,12 @@ class Study:
             bare = [id for id in todo if self.ledger.state(id) == "complete" and not self.ledger.has_weights(id)]
             self.ledger.delete(bare)
         options = dict(device=device, at_once=at_once, weights=weights, retry=retry, checkpoint=checkpoint)
+        fresh = None
         while True:
-            open_ids = [id for id in todo if not self._ended(id, retry)]
+            open_ids = [id for id in todo if not self.ended(id, retry)]
+            fresh = set(open_ids) if fresh is None else fresh
             if not open_ids:
-                return self._warned(self.rows(order))
+                return self._noted(self._warned(self.rows(order)), fresh)
             if workers > 1 and len(open_ids) > 1:
                 self._share(workers, method, [todo[i] for i in open_ids], root, options)
                 retry, workers = False, 1  # what a worker left is done here
@@ -118,7 +121,8 @@ class Study:
                 self._train(method, [todo[lock.id][1] for lock in locks], root, locks, device, at_once, weights,
                             checkpoint)  # fmt: skip
 
-    def _ended(self, id, retry):
+    def ended(self, id, retry):
+        """Whether a run needs no training: it is complete, or has failed and is not to be tried again."""
         ending = self.ledger.ending(id)
         return ending is not None and not (retry and ending[0] == "failed")
 
@@ -203,6 +207,13 @@ class Study:
                 "them with `aqa runs delete` to train them again",
                 stacklevel=3,
             )
+        return table
+
+    def _noted(self, table, fresh):
+        """The table; which of its runs were trained for it, and how long each took, is kept for answer."""
+        seconds = table["seconds"] if "seconds" in table else [np.nan] * len(table)
+        for id, took in zip(table["id"], seconds, strict=True):
+            ASKED.setdefault((self.name, id), (id in fresh, 0.0 if np.isnan(took) else float(took)))
         return table
 
     def rows(self, ids):

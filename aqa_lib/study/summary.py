@@ -5,7 +5,7 @@
     shows(result)                                     # tables.py: what the draws can show, said before the answer
     sentence(result, "AA+MSFR", "AA")                 # words.py
 
-The first block is the one that published numbers stand beside: the protocol of the papers.
+Published numbers stand beside the blocks whose protocol they were measured in (parts.py).
 """
 
 import numpy as np
@@ -16,24 +16,15 @@ from aqa_lib.study.comparison import RUN
 from aqa_lib.study.tables import compare
 from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, is_control, listed, sentence, weakest
 
-NOT_PARTS = (
-    "data",
-    "block",
-    *RUN,
-    "value",
-    "parts",
-    "undefined",
-    "failed",
-    "states",
-)  # columns of `averaged` beside the parts
-
 ALSO = {"difference": "less", "difference low": "low, less", "difference high": "high, less",
         "p (Holm)": "p (Holm), less", "verdict": "verdict, less", "why": "why, less"}  # fmt: skip
+# columns of `averaged` beside the parts
+NOT_PARTS = ("data", "block", "published", *RUN, "value", "parts", "undefined", "failed", "states")
 
 
 def differences(found, pairs):
     """Rows of differences: pairs {name: (variant, other)}, the numbers of the one less those of the other."""
-    index = ["block", "fraction", "draw", "seed"]
+    index = ["block", "published", "fraction", "draw", "seed"]
     values = ["value", *(c for c in found if c not in NOT_PARTS)]
     tables = []
     for name, (one, other) in pairs.items():
@@ -49,7 +40,7 @@ def differences(found, pairs):
 
 def summary(found, baseline, beside=None, rule="last", also=None):
     """A row a (block, fraction, variant): what `compare` gives, with the difference from `baseline` and what it says,
-    `published` in the first block where there is such a number, and the mean of each part.
+    `published` where there is such a number for the block's protocol, and the mean of each part.
 
     beside: what `figures_published` gives. also: a second variant, or several, from which every other's difference
     stands in columns of its own. Differences are paired draw by draw; p is corrected within each block and
@@ -57,7 +48,7 @@ def summary(found, baseline, beside=None, rule="last", also=None):
     """
     also = [also] if isinstance(also, str) else list(also or [])
     groups = [c for c in found if c not in NOT_PARTS]
-    first, beside, tables = found["block"].iloc[0], beside or {}, []
+    beside, tables = beside or {}, []
     for (block, fraction), rows in found.groupby(["block", "fraction"], sort=False):
         table = compare(rows, "variant", baseline, "value")
         for second in also:
@@ -65,7 +56,7 @@ def summary(found, baseline, beside=None, rule="last", also=None):
                 other = compare(rows, "variant", second, "value")
                 for column, name in ALSO.items():
                     table[f"{name} {second}"] = other[column]
-        theirs = {v: beside.get((v, fraction), {}) if block == first else {} for v in table.index}
+        theirs = {v: beside.get((v, fraction), {}) if rows["published"].all() else {} for v in table.index}
         table["published"] = [theirs[v].get("", np.nan) for v in table.index]
         for group in groups:
             table[group] = rows.groupby("variant", sort=False)[group].mean()

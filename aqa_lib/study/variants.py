@@ -54,8 +54,9 @@ def check_shared(names, titles, shared):
     Methods that are not compared are looked at only for a setting that the others and the training loop do not know:
     what a notebook has imported is what its answer depends on.
     """
-    known = {"epochs", *titles, *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
-    known = known.union(*([*methods.get(name).settings(), *methods.get(name).compared_as()] for name in names))
+    known = {"epochs", *titles, *methods.names(), *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
+    for method in map(methods.get, names):
+        known |= {*method.settings(), *method.compared_as(), *method.ablation}  # `ablation`: of a notebook beside it
     for key in shared:
         if key not in known:
             every = [methods.get(name) for name in methods.names()]
@@ -147,6 +148,8 @@ def check_methods(variants, parts):
 
 
 def check_method(method, settings, parts):
+    if method.task != "scores" and (pool := [part for part in parts if part.pool]):
+        raise UserError(f"{pool[0]}: pool joins predicted scores, and method {method.name} learns {method.task}")
     for part in {id(part.data): part for part in reversed(parts)}.values():
         try:
             method.fits(settings, part.data)

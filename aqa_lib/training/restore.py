@@ -2,7 +2,7 @@
 
 run = restore(study.read(id))
 run.predict(data)["score"]                 # [N] in the judge's unit, also of unscored items
-run.method.encode(run.model, data.features)
+run.method.encode(run.model, run.prepared(data).features)
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from aqa_lib import methods, tasks
+from aqa_lib.data.standardise import Standard, parted
 from aqa_lib.errors import UserError
 from aqa_lib.tasks import Labels
 from aqa_lib.training.pool import Pool
@@ -45,11 +46,18 @@ class Trained:
     about: dict
     model: object = None
     arrays: dict | None = None
+    standard: Standard | None = None  # of the training items, where features were standardised within a column
+
+    def prepared(self, data, items=None):
+        """The set with its features as in training; `items` (default: all) must be of levels that were trained on."""
+        items = np.arange(len(data)) if items is None else items
+        return data if self.standard is None else self.standard.transformed(data, items)
 
     def predict(self, data, items=None):
         """Named predictions [n,...] of items (default: all) in the data's own units."""
         items = np.arange(len(data)) if items is None else np.asarray(items)
         self.check(data)
+        data = self.prepared(data, items)
         if self.model is None:
             out = self.method.apply(self.arrays, data, items, self.settings)
             return {"score": out} if isinstance(out, np.ndarray) else out
@@ -99,16 +107,17 @@ def trained(weights, about, method=None):
     """The Trained of arrays and their description; `method`: where it is not found by its name."""
     method = method or methods.get(about["method"])
     settings = method.resolve(about["settings"])
+    weights, standard = parted(weights, about)
     if not method.gradient:
         agree(method, weights, about["arrays"])
-        return Trained(method, settings, about, arrays=weights)
+        return Trained(method, settings, about, arrays=weights, standard=standard)
     model = method.build([settings], like(about))
     model.initialise([settings["seed"]])  # its flat buffer; every number in it is replaced below
     mine = dict([*model.named_parameters(), *model.named_buffers()])  # [1, ...] each
     agree(method, weights, {name: value.shape[1:] for name, value in mine.items()})
     for name, value in mine.items():
         value.data.copy_(torch.as_tensor(weights[name])[None])
-    return Trained(method, settings, about, model=model.eval())
+    return Trained(method, settings, about, model=model.eval(), standard=standard)
 
 
 def agree(method, weights, shapes):

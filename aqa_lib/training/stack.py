@@ -34,6 +34,7 @@ class Batch:
     items: torch.Tensor | None = None  # [K,S,B] which of the pool's N items they are
     mask: torch.Tensor | None = None  # [K,S,T,B] 1 up to the end of each video, 0 beyond; None: all are of one length
     rows: torch.Tensor | None = None  # [K,S,T,B] where their segments stand in the pool
+    probe: bool = False  # of a look at the mechanisms: videos that no step draws
     made: dict = field(default_factory=dict)
 
     @property
@@ -194,7 +195,9 @@ class Stack:
         """A batch of items [K,2,B] with the keys of this number, the same whenever it is asked for."""
         keys = [[chance.key(word, "probe", number) for word in row.tolist()] for row in self.base]
         keys = torch.from_numpy(np.array(keys, dtype=np.uint64).reshape(self.base.shape).view(np.int64))
-        return self.made_of(items, keys.to(self.device), step)
+        batch = self.made_of(items, keys.to(self.device), step)
+        batch.probe = True
+        return batch
 
     def made_of(self, items, keys, step, first=False):
         """The batch of items [K,S,B] with keys [K,streams]; `first`: of its block."""

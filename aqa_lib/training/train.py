@@ -15,8 +15,9 @@ import pandas as pd
 import torch
 
 from aqa_lib import methods, tasks
+from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
-from aqa_lib.training.alive import ROUNDS, look
+from aqa_lib.training.alive import ROUNDS, Look, T, look
 from aqa_lib.training.history import History
 from aqa_lib.training.stack import Stack
 
@@ -67,8 +68,14 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
     # impossible draws are refused before anything is trained
     labels = [task.labels(d, p, s) for d, p, s in zip(data, splits, runs, strict=True)]
     results = [None] * len(runs)
+    # within a column, where the set asks for it
+    ready = [standardised(d, p) if method.video else (d, None) for d, p in zip(data, splits, strict=True)]
+    data, standards = [d for d, _ in ready], [s for _, s in ready]
 
     def end(number, result):
+        if result.weights is not None and (standard := standards[number]):
+            views = method.views(result.settings)
+            result.weights, result.about = standard.beside(result.weights, result.about, views)
         results[number] = result
         if on_result:
             on_result(number, result)
@@ -233,20 +240,17 @@ class Loop:
     def look_alive(self, due, over, lost):
         """See whether the mechanisms of the runs that are due for it are on; others of the stack are none the wiser."""
         histories = [h if d and not gone else None for h, d, gone in zip(self.histories, due, lost, strict=True)]
-        wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.none_yet))
+        wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.wanting(self.step)))
                   for h, o in zip(histories, over, strict=True)]  # fmt: skip
-        if not any(wanted):
-            return
-        asked = [h.looks for h, wants in zip(histories, wanted, strict=True) if wants]
-        gradients = any(looks.late(self.step) for looks in asked)
+        gradients = any(w and (o or h.looks.late(self.step)) for h, o, w in zip(histories, over, wanted, strict=True))
         for thorough in (False, True):  # alone a run would have the look that it has here
             wants = [w and thorough == (o or h.looks.final(self.step))
                      for h, o, w in zip(histories, over, wanted, strict=True)]  # fmt: skip
             if any(wants):
                 rows = look(self.stack, self.step, ROUNDS if thorough else 0, gradients)
-                for history, row, wanting in zip(histories, rows, wants, strict=True):
+                for history, row, ended, wanting in zip(histories, rows, over, wants, strict=True):
                     if wanting:
-                        history.saw(self.step, row)
+                        history.saw(self.step, row, ended)
 
     def done(self, k, ended):
         self.end(self.places[k], Result(**ended))
@@ -299,10 +303,17 @@ def _fit(method, task, data, split, settings, labels, weights):
     history = History(method, data, split, settings, labels)
     history.add(0, {}, {name: np.asarray(v) for name, v in out.items()}, {})
     seconds = time.perf_counter() - start
-    kept = (None, None)
+    kept, looks = (None, None), {}
+    if method.mechanisms(settings):
+        found = method.alive(arrays, data, split.train, labels.scores[split.train], settings)
+        looks = {name: Look(*sides) for name, sides in found.items()}
     if weights:
         from aqa_lib.training.restore import description
 
         shapes = {name: list(np.shape(value)) for name, value in arrays.items()}
         kept = arrays, description(method, data, settings, labels) | {"scale": 1.0, "arrays": shapes}
-    return Result(**history.result(seconds, kept))
+    ended = history.result(seconds, kept)
+    for name, seen in looks.items():
+        row = {"index": seen.index, "t": seen.t(), "state": "on" if seen.t() > T else "off"}
+        ended["metrics"] |= {f"{name}_{part}": value for part, value in row.items()}
+    return Result(**ended)

@@ -11,6 +11,9 @@ from aqa_lib import data
 from aqa_lib.data import AssessmentSet, kinematics, splits
 from aqa_lib.data.readers import jigsaws
 from aqa_lib.errors import UserError
+from aqa_lib.evaluation import spearman
+from aqa_lib.study.parts import parts_of
+from benchmarks import jigsaws_stand_in
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -26,8 +29,10 @@ def load(root, **options):
 
 
 def test_trials_scores_and_surgeons(root):
-    s = load(root, segments=5, coefficients=3)
-    assert len(s) == 9 and s.features.shape == (9, 5, 76 * 3) and s.name == "jigsaws Suturing"
+    s = load(root)  # statistics of 8 segments
+    assert len(s) == 9 and s.features.shape == (9, 8, 76 * 5) and s.name == "jigsaws Suturing" and not s.surrogate
+    for kind in ("dct", "magnitudes"):
+        assert load(root, kind=kind, segments=5, coefficients=3).features.shape == (9, 5, 76 * 3)
     row = s.table.set_index("id")
     assert row.loc["Suturing_C001", "score"] == sum([3, 4, 5, 1, 2, 3]) and row.loc["Suturing_C001", "skill"] == "E"
     assert list(row.loc["Suturing_C001", list(jigsaws.ITEMS)]) == [3, 4, 5, 1, 2, 3]
@@ -40,7 +45,8 @@ def test_trials_scores_and_surgeons(root):
 
 def test_nodes_stand_together(root):
     """Node m, channel c, coefficient k is column (19 m + c) K + k; the patient side is the second half."""
-    s, patient = load(root), load(root, nodes="patient")
+    dct = {"kind": "dct", "segments": 10}
+    s, patient = load(root, **dct), load(root, nodes="patient", **dct)
     assert s.meta["nodes"] == list(jigsaws.NODES) and patient.meta["nodes"] == ["patient left", "patient right"]
     np.testing.assert_array_equal(patient.features, s.features[:, :, 38 * 8 :])
     x = recording(0, 55)
@@ -76,6 +82,14 @@ def test_dct_does_not_depend_on_how_long_a_segment_is():
     np.testing.assert_allclose(kinematics.dct(np.full((2, 1), 7.0), 4), [[7, 0, 0, 0]], atol=1e-12)
 
 
+def test_magnitudes_do_not_know_the_phase():
+    """A wave and the same wave upside down, beside a mean of -2: the signs go, the sizes stay."""
+    t = (np.arange(12) + 0.5) / 12
+    x = np.stack([-2 + 3 * np.cos(2 * np.pi * t), -2 - 3 * np.cos(2 * np.pi * t)], axis=1)
+    found = kinematics.segment_features(x, "magnitudes", 1, 4).reshape(2, 4)
+    np.testing.assert_allclose(found, [[2, 0, 3, 0], [2, 0, 3, 0]], atol=1e-6)
+
+
 def test_statistics_by_hand():
     x = np.array([[1.0, 0], [3, 0], [2, 6], [8, 2], [8, 4]])
     features = kinematics.segment_features(x, "statistics", segments=2).reshape(2, 2, 5)
@@ -109,7 +123,7 @@ def test_mirrored_features_are_those_of_the_mirrored_recording(root, kind, nodes
     s = load(root, kind=kind, nodes=nodes, coefficients=4)
     columns = {"all": slice(0, 76), "master": slice(0, 38), "patient": slice(38, 76)}[nodes]
     x = mirrored_recording(recording(0, 55))[:, columns]
-    wanted = kinematics.segment_features(x, kind, 10, 4)
+    wanted = kinematics.segment_features(x, kind, 8, 4)
     np.testing.assert_allclose(jigsaws.mirrored(s)[0], wanted, rtol=1e-5, atol=1e-5)
 
 
@@ -130,6 +144,42 @@ def test_axial_rule_agrees_with_rotation_matrices():
 
     _, sign = jigsaws.mirror_map(2)
     np.testing.assert_allclose(hat(sign[15:18] * w), s @ hat(w) @ s, atol=1e-12)
+
+
+# the stand-in
+
+
+def test_the_stand_in_has_the_layout_and_the_sizes_of_the_release(tmp_path):
+    """Every check of the release holds; trials last as long as asked; its skill can be seen; it says what it is."""
+    seconds = {"Suturing": 6, "Needle_Passing": 5, "Knot_Tying": 3}
+    jigsaws_stand_in.write(tmp_path / "a", seconds)
+    found = jigsaws.checks(tmp_path / "a")
+    assert len(found) == 3 * 7 and all(expected in (None, value) for _, value, expected in found)
+    s = data.load("jigsaws", tmp_path / "a")
+    assert len(s) == 103 and s.surrogate and s.name == "jigsaws (stand-in)" and "made up" in s.meta["source"]
+    for task, mean in seconds.items():
+        of = s.table[s.table["task"] == task]
+        assert of["seconds"].mean() == pytest.approx(mean, rel=0.15)
+        assert spearman(of["seconds"].to_numpy(), of["score"].to_numpy()) < -0.3
+    assert s.scores.min() >= 6 and s.scores.max() <= 30 and len(set(s.scores)) > 10
+    assert [len(fold.test) for fold in every(s, "fold:four")] == [25, 26, 26, 26]
+    r = np.loadtxt(tmp_path / "a" / "Suturing" / "kinematics" / "AllGestures" / "Suturing_B001.txt")[5, 3:12]
+    np.testing.assert_allclose(r.reshape(3, 3) @ r.reshape(3, 3).T, np.eye(3), atol=1e-5)
+
+
+def test_a_stand_in_is_never_taken_for_the_release(tmp_path):
+    """The mark is part of the fingerprint and of the block's name; a folder that holds a release is left alone."""
+    release(tmp_path)
+    before = data.fingerprint("jigsaws", tmp_path)
+    with pytest.raises(UserError, match="is not empty and holds no stand-in"):
+        jigsaws_stand_in.write(tmp_path)
+    (tmp_path / jigsaws.MARK).write_text("made up")
+    assert data.fingerprint("jigsaws", tmp_path) != before
+    assert load(tmp_path).name == "jigsaws Suturing (stand-in)" and load(tmp_path).surrogate
+    block = {"split": "fold:louo/*", "parts": {"task": ["Suturing"]}, "published": True}
+    with pytest.warns(UserWarning, match="leaves out"):
+        parts = parts_of({"name": "jigsaws"}, {"one surgeon out": block}, str(tmp_path))
+    assert {(part.block, part.published) for part in parts} == {("one surgeon out, stand-in", False)}
 
 
 # folds
@@ -171,8 +221,18 @@ def test_four_folds(root, tmp_path):
 def test_there_is_no_official_split(root):
     with pytest.raises(UserError, match="no official split"):
         splits.official(load(root))
-    with pytest.raises(UserError, match="fold:four"):  # without the list of folds
-        splits.every(load(root), "fold:four")
+
+
+def test_a_missing_list_of_folds_is_asked_for_by_name(root):
+    words = "no splits fold:four.*four_fold.json.*option folds, --set data.options.folds=splits.pkl"
+    for ask in (lambda s: splits.every(s, "fold:four"), lambda s: splits.get("fold:four/2")(s)):
+        with pytest.raises(UserError, match=words) as error:
+            ask(load(root))
+        assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="four.json: the option folds .--set data.options.folds=FILE. names"):
+        data.load("jigsaws", root, task="Suturing", folds="four.json")
+    with pytest.raises(UserError, match="unknown kind of splits .*fold:louo"):
+        splits.every(load(root), "fold:five")
 
 
 def test_folds_of_the_literature(tmp_path):
@@ -224,7 +284,7 @@ META = "meta_file_Suturing.txt"
         (KIN, lambda t: t[:-200], r"C002.txt, line 58: 6\d numbers, not 76; is the file cut off"),
         (KIN, lambda t: t.replace(t.split()[80], "oops", 1), "C002.txt, line 2: 'oops' is not a number"),
         (KIN, lambda t: t.replace(t.split()[80], "nan", 1), "C002.txt, line 2: .*not a finite number|holds NaN"),
-        (KIN, lambda t: "\n".join(t.splitlines()[:9]), "C002.txt has 9 frames, fewer than the 10 segments"),
+        (KIN, lambda t: "\n".join(t.splitlines()[:7]), "C002.txt has 7 frames, fewer than the 8 segments"),
         (META, lambda t: t + t.splitlines()[2], "line 12: 'Suturing_C001' stands there twice"),
         (META, lambda t: t.replace("\t1\t", "\tone\t", 1), "meta_file_Suturing.txt, line 1: 'one' is not a number"),
         (META, lambda t: t[: t.index("\n") - 2], "line 1: 8 fields, not 9 .* is the file cut off"),

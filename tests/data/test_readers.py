@@ -15,8 +15,10 @@ from aqa_lib.data import splits
 from aqa_lib.data.actions import actions_of, layout
 from aqa_lib.data.files.store import Store
 from aqa_lib.errors import UserError
+from aqa_lib.tasks import SCORES
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+SETTINGS = {"fraction": 0.1, "draw": 0, "how": "stratified"}
 NAMES = ("finger_tapping", "ui_prmd", "epic_skills", "best", "thumos14", "activitynet12")
 
 
@@ -36,8 +38,9 @@ def test_counts_are_the_published_ones(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_wrong_root_is_named(name, tmp_path):
-    with pytest.raises(UserError, match=f"'{name}' needs root"):
-        data.load(name)
+    if not data.ships(name):
+        with pytest.raises(UserError, match=f"'{name}' needs root"):
+            data.load(name)
     with pytest.raises(UserError, match="nowhere does not exist; give the folder that holds"):
         data.load(name, tmp_path / "nowhere")
     with pytest.raises(UserError, match="there is no (file|folder) "):
@@ -129,16 +132,27 @@ def test_five_raters_who_may_leave_a_clip_open(tmp_path):
 
 
 def test_ui_prmd_pairs_and_subjects():
-    s = data.load("ui_prmd", place("ui_prmd"), movement="m05", coefficients=2)
+    options = {"kind": "dct", "coefficients": 2, "pairing": "repetition"}
+    s = data.load("ui_prmd", place("ui_prmd"), movement="m05", **options)
     assert s.features.shape == (200, 10, 66 * 2) and s.scores.sum() == 100 and len(s.pairs) == 100
     for better, worse in s.pairs:
         assert s.ids[worse] == f"{s.ids[better]}_inc" and s.groups[better] == s.groups[worse]
     assert (s.scores[s.pairs] == [1, 0]).all()
-    every = data.load("ui_prmd", SHARED / "ui_prmd", movement="m05", pairing="subject", kind="statistics")
+    every = data.load("ui_prmd", SHARED / "ui_prmd", movement="m05", kind="statistics")
     assert len(every.pairs) == 10 * 10 * 10 and every.features.shape[2] == 66 * 5
     part = splits.leak_free(s)
     assert not set(s.groups[part.train]) & set(s.groups[part.test])
     assert len(splits.every(s, "fold:subject")) == 10
+    twos = [splits.get(name)(s) for name in splits.every(s, "fold:two")]
+    assert [part.name for part in twos] == [f"fold:two/{k}" for k in range(1, 6)]
+    np.testing.assert_array_equal(np.sort(np.concatenate([part.test for part in twos])), np.arange(200))
+    for k, part in enumerate(twos):
+        held = {f"s{2 * k + 1:02d}", f"s{2 * k + 2:02d}"}
+        assert set(s.groups[part.test]) == held and len(part.test) == 40
+        labels = SCORES.labels(s, part, SETTINGS)
+        assert len(labels.train) == 16 and len(labels.unlabelled) == 144
+        assert not set(s.groups[np.concatenate([labels.train, labels.unlabelled])]) & held
+        assert np.isnan(labels.scores[part.test]).all()
     # column 2 c of a segment is the mean of coordinate c in it
     with gzip.open(SHARED / "ui_prmd" / "correct" / "m05_s02_e03_positions.txt.gz", "rt") as file:
         x = np.loadtxt(file, delimiter=",")

@@ -14,6 +14,7 @@ from aqa_lib.evaluation.selection import (
     best_test,
     last,
     mean_of_last,
+    over_folds,
     recompute,
     validation,
 )
@@ -99,3 +100,26 @@ def test_rules_are_recomputed_from_predictions_and_ordered(seed, evaluations):
 def test_recompute_wants_the_column():
     with pytest.raises(UserError, match="'step_20'"):
         recompute(best_test(CURVE), pd.DataFrame({"score": [1.0, 2.0], "step_10": [1.0, 2.0]}))
+
+
+def test_over_folds_the_rule_looks_at_the_mean_curve():
+    """Fold b is best at step 10 by itself; the mean of both is best at 20, where each reports its own value."""
+    a = pd.DataFrame({"step": [10, 20, 30], "spearman": [0.1, 0.8, 0.3], "validation_mse": [3.0, 2.0, 1.0]})
+    b = pd.DataFrame({"step": [10, 20, 30], "spearman": [0.6, 0.4, 0.5], "validation_mse": [1.0, 5.0, 2.0]})
+    assert over_folds([a, b], "best_test") == [(0.8, (20,)), (0.4, (20,))]  # means .35 .6 .4
+    assert [s.value for s in (best_test(a), best_test(b))] == [0.8, 0.6]  # fold by fold
+    assert over_folds([a, b], "validation") == [(0.3, (30,)), (0.5, (30,))]  # means 2 3.5 1.5
+    assert over_folds([a, b]) == [(0.3, (30,)), (0.5, (30,))] and over_folds([b], "best_test") == [best_test(b)]
+    assert over_folds([a, b], "mean_of_last")[0] == (pytest.approx(0.4), (10, 20, 30))
+
+
+def test_over_folds_of_unequal_evaluations():
+    """Only steps that all folds have are compared; an evaluation that is undefined in one fold is never chosen."""
+    a = pd.DataFrame({"step": [10, 20], "spearman": [0.1, 0.2]})
+    b = pd.DataFrame({"step": [10, 20, 30], "spearman": [0.4, np.nan, 0.9]})
+    assert over_folds([a, b], "best_test") == [(0.1, (10,)), (0.4, (10,))]
+    assert over_folds([a, b], "last") == [(0.2, (20,)), (0.9, (30,))]
+    one = pd.DataFrame({"step": [0], "spearman": [0.7]})
+    assert over_folds([one, one], "best_test") == [(0.7, (0,))] * 2
+    with pytest.raises(UserError, match="share no evaluation"):
+        over_folds([a, b.assign(step=[1, 2, 3])], "best_test")

@@ -83,8 +83,8 @@ def test_code_version_names_the_commit(tmp_path, monkeypatch):
     who = ["-c", "user.name=a", "-c", "user.email=a@b"]
     try:
         for words in (["init", "-q"], ["add", "."], [*who, "commit", "-qm", "one"]):
-            identity._git(tmp_path, *words)
-        commit = identity._git(tmp_path, "rev-parse", "HEAD")
+            identity.git(tmp_path, *words)
+        commit = identity.git(tmp_path, "rev-parse", "HEAD")
     except OSError:
         pytest.skip("git is not installed")
     monkeypatch.setattr(identity, "commit", identity.commit.__wrapped__)

@@ -10,7 +10,7 @@ from scipy.stats import rankdata
 
 from aqa_lib.methods import _ranks
 from aqa_lib.methods._encoded import strong, weak
-from aqa_lib.methods.rankup import agreement, ranking
+from aqa_lib.methods.rankup import disagreement, ranking
 from benchmarks.plain.rank_alignment import Peer as AlignmentPeer
 from benchmarks.plain.rankup import Peer as RankUpPeer
 
@@ -101,8 +101,8 @@ def test_pairs_by_hand():
     assert ranking(d, tied).item() == pytest.approx((2 * math.log(2) + 2 * half) / 4)
     assert ranking(d, ordered).item() == pytest.approx((2 * math.log(2) + 2 * math.log1p(math.exp(-2))) / 4)
     confidence = torch.tensor([0.85])  # sigmoid(2) = 0.88 is sure enough, a video with itself never
-    assert agreement(-d, d, confidence).item() == pytest.approx(2 * math.log1p(math.exp(2)) / 4)
-    assert agreement(-d, d, torch.tensor([0.9])).item() == 0
+    assert disagreement(-d, d, confidence).mean().item() == pytest.approx(2 * math.log1p(math.exp(2)) / 4)
+    assert disagreement(-d, d, torch.tensor([0.9])).mean().item() == 0
 
 
 def test_the_weak_view_teaches_and_learns_only_by_alignment():

@@ -18,11 +18,11 @@ from aqa_lib.errors import UserError
 from aqa_lib.evaluation.selection import best_test
 from aqa_lib.published.tables import figures_published
 from aqa_lib.study import study as study_module
-from aqa_lib.study.comparison import COLUMNS, averaged, check, compare_variants
-from aqa_lib.study.parts import parts_of
+from aqa_lib.study.comparison import COLUMNS, averaged, check, compare_variants, pooled, reported
+from aqa_lib.study.parts import Part, parts_of
 from aqa_lib.study.study import Study, loaded
 from aqa_lib.study.summary import summary
-from aqa_lib.study.variants import by_name
+from aqa_lib.study.variants import by_name, check_method, check_methods
 
 WORLD = {"name": "surrogate", "n_train": 60, "n_test": 30, "D": 16}
 BLOCKS = {"official": {"split": "official"}, "leak-free": {"split": "leak_free"}}
@@ -128,6 +128,99 @@ def test_a_rule_is_recomputed_from_each_runs_curve(study):
         compare_variants(study, WORLD, variants, {"o": {}}, [0.4], 2, rule="best")
 
 
+FOLDS = {"split": ["official", "leak_free"], "parts": {"seed": [0, 1]}}
+
+
+def runs_in(study, method="pi_model"):
+    """{(seed of the world, split): record} of the complete runs of a method."""
+    table = study.ledger.table()
+    table = table[table["method"] == method]
+    return {(row["data.seed"], row["split"]): study.read(row["id"]) for _, row in table.iterrows()}
+
+
+@pytest.mark.parametrize("rule", ["best_test", "best_consecutive"])
+def test_a_rule_is_picked_on_the_mean_curve_of_a_parts_folds(study, rule):
+    variants = by_name(["pi_model"], {**QUICK, "every": 1})
+    runs = compare_variants(study, WORLD, variants, {"b": FOLDS}, [0.4], 1, rule=rule)
+    records = runs_in(study)
+    width = {"best_test": 1, "best_consecutive": 10}[rule]
+    for seed in (0, 1):
+        curves = [records[seed, split].curve["spearman"].to_numpy() for split in FOLDS["split"]]
+        mean = np.convolve(np.mean(curves, axis=0), np.ones(width) / width, mode="valid")
+        at = slice(mean.argmax(), mean.argmax() + width)
+        mine = runs[runs["part"] == str(seed)].set_index("split")["value"]
+        assert mine[FOLDS["split"]].tolist() == pytest.approx([curve[at].mean() for curve in curves])
+
+
+def test_a_pooled_block_joins_the_predictions_of_a_parts_folds(study):
+    """One correlation a part, of all predictions together, without another run; by a rule, on the joined curve."""
+    blocks = {"folds": FOLDS, "pooled": {**FOLDS, "pool": True}}
+    variants = by_name(["pi_model", "ridge"], {**QUICK, "every": 5})
+    runs = compare_variants(study, WORLD, variants, blocks, [0.4], 1, measures=["relative_l2"])
+    assert len(study.ledger.table()) == 2 * 4  # the two blocks are the same runs
+    joined = runs[(runs["block"] == "pooled") & (runs["variant"] == "Pi-model")]
+    assert len(joined) == 2 * 2 and set(joined["split"]) == {"official + leak_free"}
+    z, records = [], runs_in(study)
+    for seed in (0, 1):
+        table = pd.concat([records[seed, split].predictions for split in FOLDS["split"]])
+        rho = {step: spearmanr(table[f"step_{step}"], table["score"]).statistic for step in (5, 10, 15, 20)}
+        of = joined[joined["part"] == str(seed)].set_index("measure")["value"]
+        assert of["spearman"] == pytest.approx(rho[20])
+        assert of["relative_l2"] > 0
+        z.append(np.arctanh(rho[20]))
+        best = compare_variants(study, WORLD, variants, {"p": blocks["pooled"]}, [0.4], 1, rule="best_test")
+        best = best[(best["variant"] == "Pi-model") & (best["part"] == str(seed))]["value"].item()
+        assert best == pytest.approx(max(rho.values()))
+    found = averaged(runs).set_index(["block", "variant"])
+    assert found.loc[("pooled", "Pi-model"), "value"] == pytest.approx(np.tanh(np.mean(z)))
+    assert found.loc[("pooled", "Pi-model"), "parts"] == 2 and found.loc[("folds", "Pi-model"), "parts"] == 4
+
+
+def test_within_folds_and_pooled_are_two_questions():
+    """By hand: each fold in perfect order, but the second's scores, all higher, are predicted below the first's."""
+    data = data_sets.load("surrogate", n_train=20, n_test=10, D=4)
+    order = np.argsort(data.scores)
+    low, high = order[:3], order[-3:]
+
+    class Given:
+        def read(self, id):
+            items = {"a": low, "b": high}[id]
+            score = {"a": [5, 6, 7], "b": [1, 2, 3]}[id]
+            table = pd.DataFrame({"id": data.ids[items], "score": data.scores[items], "step_9": score})
+            return type("Record", (), {"curve": pd.DataFrame({"step": [9], "spearman": [1.0]}), "predictions": table})
+
+    parts = [
+        Part("b", "", {}, name, (), data, splits.Split(name, order, items)) for name, items in (("x", low), ("y", high))
+    ]
+    runs = [pd.Series({"id": id, "state": "complete", "method": "m", "spearman": 1.0}) for id in "ab"]
+    assert reported(Given(), runs, "last", ["spearman"]) == [[(1.0, False)]] * 2
+    ranks = [4, 5, 6, 1, 2, 3]  # of the predictions, in the order of the scores 1..6: 1 - 6 * 54 / (6 * 35)
+    assert spearmanr(ranks, range(6)).statistic == pytest.approx(1 - 6 * 54 / 210)
+    assert pooled(Given(), parts, runs, "last", ["spearman"]) == [(pytest.approx(1 - 6 * 54 / 210), False)]
+    runs[1]["state"] = "failed"
+    assert pooled(Given(), parts, runs, "last", ["spearman"])[0][1]
+
+
+def test_a_block_says_whether_published_numbers_belong_to_it(study):
+    def marks(**blocks):
+        runs = compare_variants(study, WORLD, by_name(["ridge"], {}), blocks, [0.4], 1)
+        return averaged(runs).groupby("block", sort=False)["published"].all().tolist()
+
+    assert marks(a={"split": "leak_free"}, b={"split": "official"}, c={}) == [False, True, True]
+    assert marks(a={"split": "leak_free", "published": True}, b={"published": False}) == [True, False]
+    with pytest.raises(UserError, match="pool takes true or false, but got 'yes'"):
+        parts_of(WORLD, {"a": {"pool": "yes"}})
+
+
+def test_pairs_and_actions_have_no_pooled_predictions(study):
+    variants = {"given": ("rankup", {})}
+    parts = parts_of(WORLD, {"a": {"pool": True}})
+    check_methods(variants, parts)  # of scores
+    method = type("Ordered", (type(methods.get("rankup")),), {"task": "pairs"})()
+    with pytest.raises(UserError, match="pool joins predicted scores, and method .* learns pairs"):
+        check_method(method, {}, parts)
+
+
 def test_a_failed_run_and_an_undefined_guess_are_counted_and_have_no_number(study):
     variants = {"wild": ("s4aqa", {**QUICK, "lr": 1e12}), "no video: group mean": ("guess_group_mean", {})}
     found = averaged(compare_variants(study, WORLD, variants, BLOCKS, [0.4], 1)).set_index(["variant", "block"])
@@ -141,7 +234,7 @@ def test_a_failed_run_and_an_undefined_guess_are_counted_and_have_no_number(stud
 def rows(values, measure="spearman"):
     """The long table of one run from [(part, value, failed)], a fold each."""
     found = [
-        ("set", "b", part, f"fold:k/{i}", "a", 0.5, 0, 0, measure, value, failed, "")
+        ("set", "b", False, part, f"fold:k/{i}", "a", 0.5, 0, 0, measure, value, failed, "")
         for i, (part, value, failed) in enumerate(values)
     ]
     return pd.DataFrame(found, columns=COLUMNS)
@@ -228,28 +321,37 @@ def jigsaws(tmp_path_factory):
 def test_the_config_for_jigsaws_runs_over_tasks_and_folds(study, jigsaws, repository, monkeypatch):
     """The blocks of the config, against each part trained by itself and the formula of the average."""
     config = yaml.safe_load((repository / "configs" / "jigsaws.yaml").read_text())
-    asked = config["notebooks"][0]["parameters"]
+    asked = config["notebooks"][2]["parameters"]  # the ablation has all blocks
     world = {"name": "jigsaws", **config["data"]["options"]}
-    small = {"segments": 4, "coefficients": 2}
+    small = {"kind": "dct", "segments": 4, "coefficients": 2}
     calls, stacks = counted(monkeypatch)
     variants = {"ridge": ("ridge", {}), "AA": ("s4aqa", {**QUICK, "recover": False, "align": False})}
     runs = compare_variants(study, world | small, variants, asked["blocks"], asked["fractions"], 2, root=str(jigsaws))
-    assert calls == [("ridge", 48), ("s4aqa", 48)] and stacks[1:] == [24, 24]  # 3 tasks, 4 + 4 folds, 2 draws
+    # 3 tasks, 4 folds and 4 surgeons, 2 draws; the pooled block asks for those of one surgeon out again
+    assert calls == [("ridge", 72), ("s4aqa", 72)] and stacks[1:] == [24, 24]
     found = averaged(runs[runs["variant"] == "ridge"])
-    assert found["parts"].tolist() == [12, 12, 12, 12] and list(found)[7:10] == TASKS
-    z = []
+    blocks = found.groupby("block", sort=False)
+    assert blocks["parts"].unique().tolist() == [[12], [12], [3]] and list(found)[8:11] == TASKS
+    assert blocks["published"].unique().tolist() == [[True], [False], [False]]
+    z, pooled = [], []
     for task in TASKS:
-        rhos = []
+        rhos, predictions = [], []
         for surgeon in "BCDE":
             options, split = {"task": task, **small}, f"fold:louo/{surgeon}"
             data = data_sets.load("jigsaws", jigsaws, **options)
             run = {"fraction": 0.5, "draw": 1, "seed": 1}
             where = dict(data=[{"name": "jigsaws", **options}], split=[split], root=str(jigsaws))
-            rhos.append(Study("alone").train("ridge", runs=[run], **where)["spearman"][0])
+            alone = Study("alone").train("ridge", runs=[run], **where)
+            rhos.append(alone["spearman"][0])
+            predictions.append(study.read(alone["id"][0]).predictions)
             assert set(data.groups[splits.get(split)(data).test]) == {surgeon}
         z.append(np.arctanh(np.clip(np.mean(rhos), -1 + 1e-6, 1 - 1e-6)))
+        joined = pd.concat(predictions)
+        pooled.append(np.arctanh(spearmanr(joined["step_0"], joined["score"]).statistic))
     row = found[(found["block"] == "one surgeon out") & (found["draw"] == 1)].iloc[0]
     assert row["value"] == pytest.approx(np.tanh(np.mean(z))) and row["undefined"] == 0
+    row = found[(found["block"] == "one surgeon out, pooled") & (found["draw"] == 1)].iloc[0]
+    assert row["value"] == pytest.approx(np.tanh(np.mean(pooled)))
 
 
 @pytest.mark.filterwarnings("ignore:jigsaws leaves out")

@@ -44,7 +44,41 @@ def test_a_configs_data_fills_the_parameters_of_every_notebook_that_has_them(con
     assert configured({"name": "mtl_aqa", "root": None}, "data.root=/a b") == {
         "data": "mtl_aqa", "options": {}, "root": "/a b"}  # fmt: skip
     assert configured(None, "data.name=file", "data.root=x") == {"data": "file", "options": {}, "root": "x"}
+    assert configured({"name": "jigsaws", "options": {"task": "all"}}, "data.options.folds=my/splits.pkl") == {
+        "data": "jigsaws", "options": {"task": "all", "folds": "my/splits.pkl"}, "root": ""}  # fmt: skip
     assert configured(None, "data.options={D: 4}") == {"data": "surrogate", "options": {"D": 4}, "root": ""}
+
+
+def test_a_name_inside_a_mapping_is_set_for_one_entry_alone(repository):
+    """Two entries share `settings` by YAML's alias; what is set for one leaves the other as it is."""
+    path = repository / "configs" / "jigsaws.yaml"
+    changed = {job.name: job.parameters for job in read_plan(path, ["30_compare.settings.trs.depth=8"])[1]}
+    plain = {job.name: job.parameters for job in read_plan(path)[1]}
+    assert changed["30_one_surgeon_out"] == plain["30_one_surgeon_out"] and plain["30_compare"] != changed["30_compare"]
+    before, after = (jobs["30_compare"]["settings"] for jobs in (plain, changed))
+    assert before["trs"]["depth"] == 1 and after == before | {"trs": before["trs"] | {"depth": 8}}
+    with pytest.raises(UserError, match="'depth' would stand inside 120, which is no mapping"):
+        read_plan(path, ["30_compare.steps.depth=8"])
+    with pytest.raises(UserError, match="it reads --set 20_train.seed=1"):
+        read_plan(path, ["30_compare.=8"])
+
+
+def test_jigsaws_inherits_nothing_from_the_surrogates_settings(repository):
+    """The notebooks' defaults carry some; each entry of the config states its own."""
+    for name in ("jigsaws", "jigsaws_trial"):
+        for job in read_plan(repository / "configs" / f"{name}.yaml")[1]:
+            assert {"settings", "steps", "lr", "blocks"} <= set(job.given)
+            settings = job.parameters["settings"]
+            assert settings.get("vat", {}).get("eps") != 0.625  # the surrogate's
+            rates = {own["lr"] for own in settings.values() if isinstance(own, dict)}
+            assert rates <= {job.parameters["lr"]}
+
+
+def test_what_a_study_takes_is_said_before_it_runs(house):
+    house.notebook("a", 'answer("yes")')
+    text = yaml.safe_dump({"study": "try", "takes": "a second", "notebooks": [{"notebook": "a"}]})
+    first, again = (house.aqa("study", house.config(text=text)) for _ in range(2))
+    assert first.returncode == 0 and first.out.startswith("try takes a second\n") and "takes" not in again.out
 
 
 def test_an_entrys_own_parameters_win(configured):
@@ -83,6 +117,15 @@ def test_a_missing_root_is_said_before_anything_runs(house):
     call = house.aqa("study", house.config(text=text))
     assert call.returncode == 2 and call.err.count("\n") == 1 and "--set data.root=PATH" in call.err
     assert not house.place.exists()
+
+
+@pytest.mark.parametrize("name", ["ui_prmd", "finger_tapping"])
+def test_what_comes_with_the_project_needs_no_root(house, name):
+    more = "data: str = ''  # which\nroot: str = ''  # where\nsplit: str = 'leak_free'  # how"
+    house.notebook("a", 'answer("yes")', parameters=f"{PARAMETERS}\n{more}")
+    text = yaml.safe_dump({"study": "try", "data": {"name": name}, "notebooks": [{"notebook": "a"}]})
+    call = house.aqa("study", house.config(text=text))
+    assert call.returncode == 0, call.err
 
 
 def test_configs_ask_for_the_same_runs(repository):

@@ -26,7 +26,15 @@ def found_of(block="official", fraction=0.4, state=ON, **gains):
         rows += [(title, BASE + own, state), (f"{title}, control", BASE + control, ON)]
     tables = [pd.DataFrame({"variant": v, "draw": range(6), "seed": range(6), "value": x, "states": s})
               for v, x, s in rows]  # fmt: skip
-    more = {"data": "set", "block": block, "fraction": fraction, "parts": 1, "undefined": 0, "failed": 0}
+    more = {
+        "data": "set",
+        "published": True,
+        "block": block,
+        "fraction": fraction,
+        "parts": 1,
+        "undefined": 0,
+        "failed": 0,
+    }
     return pd.concat(tables, ignore_index=True).assign(**more)
 
 
@@ -142,7 +150,7 @@ def test_gains_are_measured_from_the_variant_that_learns_from_labels_alone():
 
 
 def test_settings_of_one_variant_are_nobody_elses(monkeypatch):
-    shared = {"steps": 5, "AA": {"steps": 9}, "how": "random"}
+    shared = {"steps": 5, "AA": {"steps": 9}, "AA+MSFR": {"steps": 7}, "vat": {"eps": 1.0}, "how": "random"}
     assert common(shared) == {"steps": 5, "how": "random"}
     asked, get = set(), methods.get
     monkeypatch.setattr(methods, "get", lambda name: asked.add(name) or get(name))

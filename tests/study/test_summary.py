@@ -20,6 +20,7 @@ def runs_of(variant, values, block="official", fraction=0.1, **more):
     found = {
         "data": "set",
         "block": block,
+        "published": block == "official",
         "variant": variant,
         "fraction": fraction,
         "draw": range(n),
@@ -36,7 +37,7 @@ def found_of(block="official"):
     return pd.concat([runs_of("AA", B, block), runs_of("AA+MSFR", A, block), runs_of("S4AQA", C, block)])
 
 
-def test_published_numbers_stand_beside_the_first_block_alone():
+def test_published_numbers_stand_beside_the_block_of_their_protocol_alone():
     table = summary(pd.concat([found_of(), found_of("leak-free")]), "AA", figures_published("ablation", "mtl_aqa"))
     table = table.set_index(["block", "variant"])["published"]
     assert table["official", "AA+MSFR"] == 0.661 and table["official", "AA"] == 0.618
@@ -44,6 +45,8 @@ def test_published_numbers_stand_beside_the_first_block_alone():
     assert figures_published("methods", "mtl_aqa")["S4AQA", 0.4] == {"": 0.746}
     assert figures_published("ablation", "jigsaws") == {} == figures_published("methods", "surrogate")
     assert "published" not in summary(found_of(), "AA")
+    other = summary(found_of("one surgeon out"), "AA", figures_published("ablation", "mtl_aqa"))
+    assert "published" not in other  # the first block, and no published protocol
 
 
 def test_parts_have_their_mean_and_their_published_number():

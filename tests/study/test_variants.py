@@ -7,13 +7,15 @@ from helpers import of_scores, ours
 
 from aqa_lib import methods
 from aqa_lib.commands import main
-from aqa_lib.data import AssessmentSet
+from aqa_lib.data import AssessmentSet, load
 from aqa_lib.data.ragged import Ragged
+from aqa_lib.data.splits import leak_free
 from aqa_lib.errors import UserError
 from aqa_lib.methods.base import Setting
 from aqa_lib.study.comparison import averaged, check, compare_variants
 from aqa_lib.study.study import Study
 from aqa_lib.study.variants import by_name, contestants, guessed, guesses, reference
+from aqa_lib.training import train
 
 WORLD = {"name": "surrogate", "n_train": 60, "n_test": 30, "D": 16}
 WORLD_OPTIONS = {k: v for k, v in WORLD.items() if k != "name"}
@@ -39,6 +41,21 @@ def test_settings_go_to_the_methods_that_know_them():
     assert found["s4aqa"] == {"steps": 30, "lr": 5e-3, "how": "random", "masks": 2, "epochs": 3}
     with pytest.raises(UserError, match="lambda1"):
         by_name(["s4aqa"], {"lambdal": 40.0})
+
+
+def test_what_needs_segments_is_left_out_where_there_is_one():
+    """Real clips of one segment, which come with the project: what stays can be trained on them."""
+    blocks = {"leak-free": {"split": "leak_free"}}
+    variants, left_out = contestants({"name": "finger_tapping"}, blocks, [], {"steps": 2, "fraction": 0.2})
+    assert "masks = 1 leaves nothing of the 1 segment; give fewer, or recover = false" in left_out["S4AQA"]
+    assert {"S4AQA", "S4L", "C3D-AVG-MTL"} <= set(left_out) and not set(left_out) & set(variants)
+    assert {"AA", "ridge", "SVR", "USDL", "ACTION-NET", "TRS", "UCVME", "Pseudo-labels"} <= set(variants)
+    assert all("\n" not in why for why in left_out.values())
+    data = load("finger_tapping")
+    for name, settings in variants.values():
+        (result,) = train(name, data, leak_free(data), [settings])
+        assert result.complete, (name, result.reason)
+        assert np.isfinite(result.predictions.iloc[:, -1]).all(), name
 
 
 def test_a_method_keeps_an_optimiser_of_its_own(monkeypatch):

@@ -162,7 +162,7 @@ def worlds(**blocks):
                 values = values.get(fraction) if isinstance(values, dict) else values
                 values, state = values if isinstance(values, tuple) else (values, "")
                 where = {"data": "set", "block": block, "fraction": fraction, "states": state}
-                counts = {"parts": 1, "undefined": 0, "failed": 0}
+                counts = {"parts": 1, "undefined": 0, "failed": 0, "published": False}
                 tables.append(runs_of(name, values).rename(columns={"spearman": "value"}).assign(**where, **counts))
     return pd.concat(tables, ignore_index=True)
 

@@ -267,7 +267,7 @@ def test_encodings_and_recovery_errors_of_unequal_lengths_are_those_of_each_vide
             for t in range(len(v)):
                 kept = v.clone()
                 kept[t] = 0
-                by_hand = (plain.head(run, "decoder", plain.encode(run, [kept]))[0] - v[t]).abs().mean()
+                by_hand = (plain.head(run, "decoder", plain.encode(run, [kept]), norm=True)[0] - v[t]).abs().mean()
                 assert errors[n, t] == pytest.approx(float(by_hand), abs=1e-12)
         same = s4aqa.encode(stack.model, videos[3][None])  # an array of one length goes through its masks, too
         assert np.allclose(same, f[3:], rtol=0, atol=1e-12)

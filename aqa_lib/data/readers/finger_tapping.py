@@ -11,21 +11,23 @@ import pandas as pd
 
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content, csv_rows, folder, need, number, once
+from aqa_lib.data.files.shipped import shipped, zipped
 from aqa_lib.errors import UserError
 
-__all__ = ["OPTIONS", "checks", "fingerprint", "load"]
+__all__ = ["OPTIONS", "SHIPPED", "checks", "fingerprint", "load", "ship"]
 
 OPTIONS = {}
 HOLDS = "finger_tapping.csv"
+SHIPPED = "finger_tapping.csv.gz"
 WORDS = ("group", "hand", "clip", "Rating")
 RATERS = [f"Rating{k}" for k in range(1, 6)]
 PUBLISHED = 4  # of them in the file that is handed out
 WORST = 4
 
 
-def load(root, **options):
-    """The clips as an AssessmentSet with one segment (T = 1) each."""
-    path = need(folder("finger_tapping", root, HOLDS) / HOLDS)
+def load(root=None, **options):
+    """The clips as an AssessmentSet with one segment (T = 1) each, of `root` or of the file that ships."""
+    path = _file(root)
     (_, names), *rows = csv_rows(path) or [(1, [])]
     for word in WORDS:
         if word not in names:
@@ -67,12 +69,22 @@ def load(root, **options):
     )
 
 
-def fingerprint(root):
-    root = folder("finger_tapping", root, HOLDS)
-    return content(root, [need(root / HOLDS)])
+def ship(root, path):
+    """Write the file of the folder `root` as the one that comes with the project."""
+    load(root)
+    return zipped(path, _file(root).read_bytes())
 
 
-def checks(root, **options):
+def fingerprint(root=None):
+    path = _file(root)
+    return content(path.parent, [path])
+
+
+def _file(root):
+    return shipped("finger_tapping", SHIPPED) if root is None else need(folder("finger_tapping", root, HOLDS) / HOLDS)
+
+
+def checks(root=None, **options):
     data = load(root)
     raters = data.judges.shape[1]
     return [

@@ -10,6 +10,9 @@ right): position xyz (3), rotation matrix by rows (9), linear velocity (3), rota
 
 The four folds of the literature and one surgeon out are splits, "fold:four/2" and "fold:louo/B".
 
+A folder with a file STAND_IN.txt holds made-up recordings in this layout (benchmarks/jigsaws_stand_in.py): its set is
+called so, and is a surrogate.
+
 A trial with kinematics but without a score is kept, unlabelled. A trial whose kinematics are missing or empty is
 left out, with a warning, and listed in meta["skipped"].
 """
@@ -40,13 +43,18 @@ MEMBERS = {"all": (0, 1, 2, 3), "master": (0, 1), "patient": (2, 3)}
 OPTIONS = {
     "task": Setting("all", "which of the three tasks", choices=("all", *TASKS)),
     "nodes": Setting("all", "whose manipulators", choices=tuple(MEMBERS)),
-    "kind": Setting("dct", "segment features: cosine coefficients or statistics", choices=kinematics.KINDS),
-    "segments": Setting(10, "segments of a trial", low=1),
-    "coefficients": Setting(8, "of each channel in a segment, where kind is dct", low=1),
+    "kind": Setting("statistics", "segment features of every channel", choices=kinematics.KINDS),
+    "segments": Setting(8, "segments of a trial", low=1),
+    "coefficients": Setting(8, "of each channel in a segment, where kind is dct or magnitudes", low=1),
     "folds": Setting(
         None, "path, from root, of a .json or .pkl of task -> four lists of trials; None: four_fold.json", kind=str
     ),
 }
+MARK = "STAND_IN.txt"
+NO_FOLDS = (
+    "no list of the four folds was found: put it into the folder of the data set as four_fold.json, or name a file "
+    "there by the option folds, --set data.options.folds=splits.pkl"
+)
 COUNTS = {"Suturing": (39, [9, 10, 10, 10]), "Needle_Passing": (28, [7] * 4), "Knot_Tying": (36, [9] * 4)}
 
 
@@ -75,10 +83,16 @@ def load(root, **options):
     fold_of = _four_folds(root, o["folds"])
     if fold_of:
         table["fold_four"] = [fold_of.get(trial, "") for trial in table["id"]]
-    meta = {"options": o, "skipped": skipped, "surrogate": False, "source": "JIGSAWS"}
+    made_up = (root / MARK).is_file()
+    meta = {"options": o, "skipped": skipped, "surrogate": made_up, "stand-in": made_up, "source": "JIGSAWS"}
     meta["nodes"] = [NODES[m] for m in MEMBERS[o["nodes"]]]
+    if made_up:
+        meta["source"] = "made up by benchmarks/jigsaws_stand_in.py in the layout of JIGSAWS"
+    if not fold_of:
+        meta["no splits"] = {"fold:four": NO_FOLDS}
+    title = "jigsaws" if o["task"] == "all" else f"jigsaws {o['task']}"
     return AssessmentSet(
-        name="jigsaws" if o["task"] == "all" else f"jigsaws {o['task']}",
+        name=f"{title} (stand-in)" if made_up else title,
         features=np.stack(features),
         scores=table["score"],
         ids=table["id"],
@@ -121,7 +135,7 @@ def fingerprint(root):
     """What tells one content of the folder from another; the lists of folds that lie in or beside it count, too."""
     root = folder("jigsaws", root, HOLDS)
     files = [p for task in TASKS for p in (root / task).rglob("*.txt")]
-    lists = [*root.glob("*.json"), *root.glob("*.pkl"), *(p for p in _places(root) if p.is_file())]
+    lists = [*root.glob("*.json"), *root.glob("*.pkl"), *(p for p in (*_places(root), root / MARK) if p.is_file())]
     return content(root, {*files, *lists})
 
 
@@ -193,7 +207,11 @@ def _places(root):
 def _four_folds(root, given):
     """Trial -> "1".."4", or {} where no file of folds is at hand, in root or in jigsaws_splits beside it."""
     path = next((p for p in _places(root) if p.is_file()), None)
-    path = path if given is None else need(root / given, "it is to hold the four folds")
+    path = (
+        path
+        if given is None
+        else need(root / given, "the option folds (--set data.options.folds=FILE) names the list of folds, from root")
+    )
     if path is None:
         return {}
     try:
