@@ -360,10 +360,11 @@ class SemiSupervised(Method):
         return model.encoder(*seen_by(model, x))[0, 0].cpu().numpy()
 
     @torch.no_grad()
-    def recovery_error(self, model, x):
+    def recovery_error(self, model, x, other=0):
         """Mean absolute error [N,T] of what the first run recovers of each segment, hidden alone; x as in `encode`.
 
-        Beyond the end of a video it is NaN.
+        other: against the same segment of the video that stands so many places further on, as if it were the hidden
+        one. Beyond the end of a video, or of the other, it is NaN.
         """
         x, *more = seen_by(model, x)  # [K,1,T,N,D]
         errors = []
@@ -371,10 +372,11 @@ class SemiSupervised(Method):
             hidden = x.clone()
             hidden[:, :, t] = 0
             f = model.encoder(hidden, *more)[:, 0]
-            errors.append((model.decoder(f)[0] - x[0, 0, t]).abs().mean(-1))
+            errors.append((model.decoder(f)[0] - x[0, 0, t].roll(-other, 0)).abs().mean(-1))
         errors = torch.stack(errors)  # [T,N]
         if more:
-            errors = errors.masked_fill(more[-1][0, 0] == 0, torch.nan)
+            ended = more[-1][0, 0] == 0
+            errors = errors.masked_fill(ended | ended.roll(-other, 1), torch.nan)
         return errors.T.cpu().numpy()
 
 

@@ -365,6 +365,17 @@ def test_encodings_and_recovery_errors_of_a_trained_network(data):
     assert np.allclose(S4AQA.recovery_error(stack.model, x)[:, 2], by_hand, atol=1e-12)
 
 
+def test_recovery_errors_against_the_segment_of_another_video(data):
+    stack = make_stack("s4aqa", data, [RUN], dtype=torch.float64)
+    stack.model.eval()
+    x = torch.tensor(data.features[:3]).double()
+    of = [x.clone().index_fill_(1, torch.tensor([2]), 0)[None, None].transpose(2, 3)]  # [1,1,T,3,D], segment 2 hidden
+    said = stack.model.decoder(stack.model.encoder(*of)[:, 0])[0].detach()  # [3,D]
+    for other, targets in ((0, x[:, 2]), (1, x[[1, 2, 0], 2]), (2, x[[2, 0, 1], 2])):
+        error = S4AQA.recovery_error(stack.model, x, other=other)[:, 2]
+        assert np.allclose(error, (said - targets).abs().mean(1), atol=1e-12)
+
+
 def test_what_does_not_go_together_is_refused(data):
     for run, words in [
         ({"pretext": "still", "modality": "flow"}, "still frames"),
