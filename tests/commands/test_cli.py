@@ -123,6 +123,7 @@ def test_doctor_has_a_line_a_check_and_says_what_to_do(capsys, house, monkeypatc
         ("20_train.settings={lamda1: 1}", "did you mean 'lambda1'?"),
         ("20_train.settings={lr: 1e-3, lambda1: -1}", "lambda1 = -1.0 is below 0"),
         ("36_loss_weights.lambda1=[1, -2]", "lambda1 = -2.0 is below 0"),
+        ("36_loss_weights.settings={AA: {steps: 3}, lambda1: -1}", "lambda1 = -1.0 is below 0"),  # AA: a version
         ("31_ablation.steps=0", "steps = 0 is below 1"),
         ("00_start.size=huge", "unknown size 'huge'"),
     ],
