@@ -27,7 +27,8 @@ class Exchange:
 
 
 def exchanged(cost, size=None, rolls=None):
-    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on.
+    """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on:
+    `target.roll(-r, 1)`.
 
     A video's `other` is the mean of its output with others' targets, plus that of others' outputs with its target, less
     the mean of all: so a target that is hard for everyone, or an output that is off for all, is not taken for a

@@ -12,6 +12,16 @@ weight decay 1e-4, the weights of Eq. 6. Chosen here: zeros as mask; L_rcvr aver
 each set (labelled, whole, masked) normalised by its own batch statistics while the running ones follow the
 labelled; gradient reversal coefficient 1; 32 + 32 videos a step.
 
+A deviation: `head` "norm", the default, has a LayerNorm without parameters on the hidden layer of decoder and
+discriminator. Without it ("plain", as published) all units of the decoder die where rate times encoded size is large,
+and it returns one constant from then on: with 160 encoded numbers at a rate of 3.2e-2, not at the paper's 5e-4.
+
+Mechanisms: "recovery" and "alignment". Whether they are on (training/alive.py): each unlabelled video's recovered
+segment against the segment at the same place of other videos; the discriminator's answers with the domains exchanged,
+or MMD with domains drawn by lot. An adversary that has won leaves nothing to tell apart, so the largest t of the run
+counts. The control (`exchange`) recovers the segment at the same place of another video of the batch, and aligns two
+halves of the videos that are drawn by lot: terms of the same scale with nothing to learn of the video.
+
 The paper's variants are settings. AA: recover = align = False; AA+RDA: align alone; AA+MSFR: recover alone. Masks of
 2 or 3 segments. `alignment`: by MMD instead (bandwidths chosen here, see losses.mmd). `recover_labelled`: recovery on
 labelled videos too (here: the mean of both losses). `pretrain`: "vanilla SSL", that share of the steps minimises the
@@ -139,11 +149,12 @@ class SemiSupervised(Method):
     def passes(self, model, batch, alike=False):
         """(what is used, the sets, what is kept of masked ones, f [K,B,TC] of each set, what is recovered).
 
-        alike: the same places are hidden in all videos.
+        alike: the same place is hidden in all videos.
         """
         used = set().union(*map(self.uses, batch.runs))
         sets = [s for s in ORDER if s in used]
-        keep = [self.keep(batch, i, alike) if s in used else None for i, s in enumerate((MASKED, HINTED))]
+        kept = self.keep_alike if alike else self.keep
+        keep = [kept(batch, i) if s in used else None for i, s in enumerate((MASKED, HINTED))]
         f, recovered = [], []
         for modality, encoder, decoder in zip(self.modalities(batch), model.encoders, model.decoders, strict=True):
             encoded = self.encodings(encoder, self.seen(batch, modality), batch, modality, sets, keep)
@@ -179,15 +190,15 @@ class SemiSupervised(Method):
     def alive(self, model, batch):
         """Recovery: the same place of another video. Alignment: the domains exchanged."""
         used, sets, keep, f, recovered = self.passes(model, batch, alike=True)
-        found, here = {}, torch.arange(batch.y.shape[1], device=batch.x.device).expand_as(batch.y)
+        found = {}
         if MASKED in used:
+            targets = [t[MASKED] for t in self.targets_of(model, batch, keep, {MASKED})]
 
             def cost(r):  # [K,B]
-                targets = self.targets_of(model, batch, keep, {MASKED}, here.roll(-r, 1) if r else None)
-                each = [(a[MASKED] - b[MASKED]).abs().mean(-1) for a, b in zip(recovered, targets, strict=True)]
+                each = [(v[MASKED] - t.roll(-r, 1)).abs().mean(-1) for v, t in zip(recovered, targets, strict=True)]
                 return sum(each) / len(each)
 
-            first = self.targets_of(model, batch, keep, {MASKED})[0][MASKED]
+            first = targets[0]
             found["recovery"] = exchanged(cost, (first - first.mean(1, keepdim=True)).abs().mean((1, 2)))
         if any(s["align"] for s in batch.runs):
             sets = [s for s in sets if s != HINTED]
@@ -203,7 +214,8 @@ class SemiSupervised(Method):
 
             def cost(exchange):
                 signs = [-1.0 if (s == LABELLED) != exchange else 1.0 for s in sets]
-                return sum(weight[:, [i]] * F.softplus(sign * z[s]) for i, (s, sign) in enumerate(zip(sets, signs)))
+                terms = [F.softplus(sign * z[s]) for s, sign in zip(sets, signs, strict=True)]
+                return sum(weight[:, [i]] * term for i, term in enumerate(terms))
 
             return Exchange(cost(False), cost(True))
         signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)
@@ -297,20 +309,30 @@ class SemiSupervised(Method):
             stack.memory["norms"] = stack.y.new_zeros(len(stack.runs), len(TERMS))
 
     @staticmethod
-    def keep(batch, place=0, alike=False):
+    def keep(batch, place=0):
         """1 for kept and 0 for masked segments [K,T,B]: the `masks` smallest of T random words a video.
 
-        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled. alike: one word for all videos.
+        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled.
         """
         if batch.runs[0]["pretext"] == "still":
             return None
         K, _, T, B, _ = batch.x.shape
         words = hashed(batch.keys["mask"][:, place : place + 1], T * B).view(K, T, B)
-        words = words[:, :, :1].repeat(1, 1, B) if alike else words
         if batch.mask is not None:
             words = words.masked_fill(batch.mask[:, -1 if place == 0 else 0] == 0, torch.iinfo(words.dtype).max)
         masked = words.topk(batch.runs[0]["masks"], dim=1, largest=False).indices
         return batch.x.new_ones(K, T, B).scatter_(1, masked, 0)
+
+    @staticmethod
+    def keep_alike(batch, place=0):
+        """The same with one stretch of segments masked at the same place of all videos, so that each could have the
+        target of every other; of videos of unequal length at the same share of each."""
+        if batch.runs[0]["pretext"] == "still":
+            return None
+        masks, length = batch.runs[0]["masks"], batch.length[:, -1 if place == 0 else 0].unsqueeze(1)  # [K,1,B]
+        share = (hashed(batch.keys["mask"][:, place], 1) & 0xFFFF).double().unsqueeze(2) / 2**16  # [K,1,1]
+        after = torch.arange(batch.x.shape[2], device=length.device)[:, None] - (share * (length - masks + 1)).long()
+        return ((after < 0) | (after >= masks)).to(batch.x.dtype)  # [K,T,B]
 
     @staticmethod
     def logits(model, f, coefficient):
@@ -338,10 +360,11 @@ class SemiSupervised(Method):
         return model.encoder(*seen_by(model, x))[0, 0].cpu().numpy()
 
     @torch.no_grad()
-    def recovery_error(self, model, x):
+    def recovery_error(self, model, x, other=0):
         """Mean absolute error [N,T] of what the first run recovers of each segment, hidden alone; x as in `encode`.
 
-        Beyond the end of a video it is NaN.
+        other: against the same segment of the video that stands so many places further on, as if it were the hidden
+        one. Beyond the end of a video, or of the other, it is NaN.
         """
         x, *more = seen_by(model, x)  # [K,1,T,N,D]
         errors = []
@@ -349,10 +372,11 @@ class SemiSupervised(Method):
             hidden = x.clone()
             hidden[:, :, t] = 0
             f = model.encoder(hidden, *more)[:, 0]
-            errors.append((model.decoder(f)[0] - x[0, 0, t]).abs().mean(-1))
+            errors.append((model.decoder(f)[0] - x[0, 0, t].roll(-other, 0)).abs().mean(-1))
         errors = torch.stack(errors)  # [T,N]
         if more:
-            errors = errors.masked_fill(more[-1][0, 0] == 0, torch.nan)
+            ended = more[-1][0, 0] == 0
+            errors = errors.masked_fill(ended | ended.roll(-other, 1), torch.nan)
         return errors.T.cpu().numpy()
 
 

@@ -183,7 +183,10 @@ def check(given):
     shared = {k: v for k, v in given.items() if k in ("steps", "lr")} | (given.get("settings") or {})
     choose("rule", given.get("rule", "last"), RULES)
     names = [name for name in [*given.get("methods", []), given.get("method")] if name]
+    if "methods" not in given:  # settings by the title of a version: the notebook, which names them, checks those
+        shared = {k: v for k, v in shared.items() if not isinstance(v, dict) or k in names}
     wanted = by_name(names, shared)
+    by_name(given.get("controls", []), {})
     data = {**(given.get("options") or {}), "name": given["data"]}
     parts = parts_of(data, given["blocks"], given.get("root") or None)
     if wanted and "methods" not in given:

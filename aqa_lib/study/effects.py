@@ -8,19 +8,22 @@ to learn in it of the video at hand; what it gains, a regulariser gains.
 
     variants |= controls(variants)                     # "AA+MSFR, control" beside "AA+MSFR"
     effects(averaged(compare_variants(...)), "AA")     # three rows a variant, with intervals and verdicts
+    credited(effects(...), "AA", {"AA+MSFR": "recovery"})      # "Recovery beats AA and its control."
 """
 
 import numpy as np
 import pandas as pd
 
 from aqa_lib import methods
+from aqa_lib.errors import choose
 from aqa_lib.evaluation import detectable_difference, holm
 from aqa_lib.study.tables import compare
 from aqa_lib.study.variants import resolved
-from aqa_lib.study.words import LEVEL, judged, shown
+from aqa_lib.study.words import BASELINE, BEATS, LEVEL, MARK, SAME, WORDS, clause, judged, listed, places, shown
 
 ENDING = ", control"
 GAIN, MECHANISM, TASK = "gain", "mechanism", "second task"
+KEY = ["block", "fraction", "variant"]
 MEANING = {GAIN: "less {baseline}", MECHANISM: "less its control", TASK: "its control less {baseline}"}
 
 
@@ -37,13 +40,13 @@ def controls(variants, of=None):
 def effects(found, baseline):
     """A row a (block, fraction, variant with a control, effect): difference with its interval, Holm's p, and verdict.
 
-    found: what comparison.averaged gives. p is corrected over all rows of an effect. Of a variant whose mechanism was
-    off no verdict is given on it.
+    found: what comparison.averaged gives. baseline: a title, or {title: its own baseline}. p is corrected over all rows
+    of an effect. Of a variant whose mechanism was off no verdict is given on it.
     """
-    rows = []
+    rows, beside = [], baseline if isinstance(baseline, dict) else {}
     for (block, fraction), part in found.groupby(["block", "fraction"], sort=False):
         titles = [t for t in part["variant"].unique() if f"{t}{ENDING}" in set(part["variant"])]
-        rows += [{"block": block, "fraction": fraction, **_row(part, title, effect, baseline)}
+        rows += [{"block": block, "fraction": fraction, **_row(part, title, effect, beside.get(title, baseline))}
                  for title in titles for effect in MEANING]  # fmt: skip
     for effect in MEANING:
         table = [row for row in rows if row["effect"] == effect]
@@ -76,3 +79,86 @@ def said(table, title, where=None):
     for column, value in (where or {}).items():
         rows = rows[rows[column] == value]
     return dict(zip(rows["effect"], rows["verdict"], strict=True))
+
+
+def with_controls(table, effects, off=None):
+    """A summary with its variants' differences from their controls; `off`: what `apart` set aside, at its foot."""
+    names = {"difference": "less its control", "difference low": "low, less its control",
+             "difference high": "high, less its control", "p (Holm)": "p (Holm), less its control",
+             "verdict": "verdict, less its control"}  # fmt: skip
+    mine = effects[effects["effect"] == MECHANISM].rename(columns=names)
+    mine["fraction"] = mine["fraction"].round(6)  # as a summary has it
+    table = table.merge(mine[[*KEY, *names.values()]], on=KEY, how="left").round(6)
+    return table if off is None or off.empty else pd.concat([table, off], ignore_index=True)
+
+
+def apart(table):
+    """(The rows of variants of which something can be said, one row each of those whose mechanism was off everywhere).
+
+    The controls of the latter are in neither.
+    """
+    if "mechanism" not in table:
+        return table, table.iloc[:0]
+    off = table["mechanism"].str.startswith(MARK) & (table["verdict"] != BASELINE)
+    off = off.groupby(table["variant"]).transform("all")
+    titles = list(table.loc[off, "variant"].unique())
+    left = table[~off & ~table["variant"].isin([f"{title}{ENDING}" for title in titles])]
+    return left, table.loc[off, ["variant", "n", "mechanism"]].drop_duplicates("variant")
+
+
+# ---- sentences
+
+
+def credited(table, baseline, names):
+    """A sentence of at most 25 words, without numbers: what variants gain on the baseline, and on their controls.
+
+    names: {title: what the sentence calls it}. Variants of which the same is to be said share a clause.
+    """
+    if not names:
+        return "No variant has a control, so no gain is credited."
+    for named in (True, False):
+        clauses = {}
+        for title, name in names.items():
+            said = fate(table[table["variant"] == choose("variant of this table", title, list(table["variant"]))])
+            clauses.setdefault(said, []).append(name)
+        text = "; ".join(spoken(who, said, baseline, named) for said, who in clauses.items())
+        if len(text.split()) <= WORDS:
+            return f"{text[0].upper()}{text[1:]}."
+    return f"What beats {baseline}, and its own control, stands in the table."
+
+
+def fate(rows):
+    """(gain, mechanism) of one variant, each ((place, verdict), ...), where its mechanism was on; () if nowhere."""
+    on = rows[~rows["mechanism"].str.startswith(MARK)]
+    return tuple(tuple(places(on[on["effect"] == effect]).items()) for effect in (GAIN, MECHANISM)) if len(on) else ()
+
+
+def spoken(who, said, baseline, named=True):
+    """A clause: S4AQA beats AA and its control."""
+    if not said:
+        return f"the mechanism of {listed(who)} was off"
+    gain, mechanism = map(dict, said)
+    own = "its control" if len(who) == 1 else "their controls"
+    if gain == mechanism:
+        joined = f"{baseline} {'or' if set(gain.values()) == {SAME} else 'and'} {own}"
+        text = clause(joined, 2, gain, named)
+    else:
+        first, second = clause(baseline, 1, gain, named), clause(own, len(who), mechanism, named)
+        text = f"{first}{',' * (',' in first)} {'but' if set(gain.values()) == {BEATS} else 'and'} {second}"
+    if len(who) > 1:
+        text = text.replace("beats ", "beat ").replace("is worse", "are worse")
+    return f"{listed(who)} {text}"
+
+
+def over_controls(table):
+    """A clause without numbers: which variants beat their controls, everywhere or in part; "" where none has one."""
+    rows = table[(table["effect"] == MECHANISM) & ~table["mechanism"].str.startswith(MARK)]
+    words = rows.groupby("variant", sort=False)["verdict"].agg(set)
+    above = [title for title, said in words.items() if said == {BEATS}]
+    partly = [title for title, said in words.items() if BEATS in said and title not in above]
+    if len(words) == 1 and not partly:
+        return f"{words.index[0]} {'beats' if above else 'does not beat'} its control"
+    parts = [f"{listed(n)}{end}" for n, end in ((above, ""), (partly, " in part")) if n] or ["none"] * bool(len(words))
+    if len(" ".join(parts).split()) > WORDS // 3:
+        parts = ["some"]
+    return f"over {'their controls' if len(words) > 1 else 'its control'}: {', '.join(parts)}" if parts else ""

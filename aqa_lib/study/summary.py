@@ -14,7 +14,7 @@ import pandas as pd
 from aqa_lib.published.tables import PRACTICE, plain
 from aqa_lib.study.comparison import RUN
 from aqa_lib.study.tables import compare
-from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, listed, sentence, weakest
+from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, is_control, listed, sentence, weakest
 
 ALSO = {"difference": "less", "difference low": "low, less", "difference high": "high, less",
         "p (Holm)": "p (Holm), less", "verdict": "verdict, less", "why": "why, less"}  # fmt: skip
@@ -85,11 +85,24 @@ def told(table, variant, baseline):
     return sentence(table, variant, baseline).removesuffix(".")
 
 
-def standing(table, baseline, blind=()):
+def joined(*sentences):
+    """As many of these sentences, in their order, as have at most 25 words together."""
+    rest = "The rest stands in the table."
+    if len(" ".join(sentences).split()) <= WORDS:
+        return " ".join(sentences)
+    kept = list(sentences[:1])
+    for text in sentences[1:]:
+        kept += [text] if len(" ".join([*kept, text, rest]).split()) <= WORDS else []
+    return " ".join([*kept, *([rest] if len(" ".join([*kept, rest]).split()) <= WORDS else [])])
+
+
+def standing(table, baseline, blind=(), close=""):
     """A sentence, without numbers: who beats the baseline in all blocks and shares of labels, or in part of them.
 
-    blind: the variants that see no video (variants.guessed), of which the best verdict is said.
+    blind: the variants that see no video (variants.guessed), of which the best verdict is said. Controls are not named.
+    close: a clause for the end (effects.over_controls).
     """
+    table = table[[not is_control(table.loc[[i]]) for i in table.index]]
     words = table[table["variant"] != baseline].groupby("variant", sort=False)["verdict"].agg(list)
     if all(word == NONE for said in words for word in said):
         return f"Nothing can be compared with {baseline}."
@@ -105,6 +118,7 @@ def standing(table, baseline, blind=()):
         text = f"{first or second or 'nothing'} {verb if above or partly else 'beats'} {baseline}"
         text += f", {second} in part" if above and partly else " in part" if partly else ""
         text += end if guessed else ""
+        text += f"; {close}" if close else ""
         if len(text.split()) <= WORDS:
             break
     return f"{text[0].upper()}{text[1:]}."

@@ -43,14 +43,20 @@ def versions(name, switched, shared):
     return found
 
 
+def common(shared):
+    """The shared settings without those of one method or variant: for what stands beside the versions of a method."""
+    return {key: value for key, value in shared.items() if not isinstance(value, dict)}
+
+
 def check_shared(names, titles, shared):
     """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method.
 
     Methods that are not compared are looked at only for a setting that the others and the training loop do not know:
     what a notebook has imported is what its answer depends on.
     """
-    known = {"epochs", *titles, *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
-    known = known.union(*(methods.get(name).settings() for name in names))
+    known = {"epochs", *titles, *methods.names(), *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
+    for method in map(methods.get, names):
+        known |= {*method.settings(), *method.compared_as(), *method.ablation}  # `ablation`: of a notebook beside it
     for key in shared:
         if key not in known:
             every = [methods.get(name) for name in methods.names()]
@@ -112,6 +118,14 @@ def guessed(variants):
 def reference(variants, method):
     """The variant that others are compared with: the first of `method` that is left, else the first of all."""
     return next((title for title, (name, _) in variants.items() if name == method), next(iter(variants)))
+
+
+def labels_alone(variants, method):
+    """The variant of `method` that learns from the labels alone, which gains are measured from; else its reference."""
+    for title, (name, settings) in variants.items():
+        if name == method and not methods.get(name).unlabelled(resolved(name, settings)):
+            return title
+    return reference(variants, method)
 
 
 def possible(variants, parts):

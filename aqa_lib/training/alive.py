@@ -42,16 +42,18 @@ def probes(stack, rounds):
     for lab, first, s in zip(stack.labels, stack.offsets, stack.runs, strict=True):
         others = lab.unlabelled if len(lab.unlabelled) else lab.train
         aside, rest = kept_aside(others, s)
-        aside = aside if len(aside) else others
+        aside = aside if len(aside) else others[:MOST]
         batches = -(-len(aside) // B)
         rest = rest if len(rest) else aside
         fill = np.resize(rest, batches * B - len(aside))
         seen = np.concatenate([aside, fill]).reshape(batches, B)
         counted = (np.arange(batches * B) < len(aside)).reshape(batches, B)
         parts.append((lab.train + first, seen + first, counted))
-    P = max(1, rounds * max(len(seen) for _, seen, _ in parts)) if rounds else 1
+    P = rounds * max(len(seen) for _, seen, _ in parts) if rounds else 1
     known = np.stack([np.resize(train, P * B).reshape(P, B) for train, _, _ in parts], 1)
     seen, counted = (np.stack([part[i][np.arange(P) % len(part[i])] for part in parts], 1) for i in (1, 2))
+    for k, (_, videos, _) in enumerate(parts):
+        counted[max(1, rounds * len(videos)) :, k] = False  # others of the stack have more to look at
     return stack.pool.put(np.stack([known, seen], 2)), counted
 
 
@@ -89,16 +91,17 @@ def look(stack, step, rounds=ROUNDS, gradients=True):
             own, other, size = seen[name]
             own, other = (np.bincount(place, part[:, k][which]) / times for part in (own, other))
             share = float(shares[name][k]) if name in shares else np.nan
-            row[name] = Look(own, other, None if size is None else size[k], share, videos)
+            size = None if size is None else size[which.any(1), k].mean()
+            row[name] = Look(own, other, size, share, videos)
         rows.append(row)
     return rows
 
 
 def numbers(parts):
-    """(own [P,K,B], other [P,K,B], size [K] or None) of the Exchanges of P batches, in numpy."""
+    """(own [P,K,B], other [P,K,B], size [P,K] or None) of the Exchanges of P batches, in numpy."""
     own, other = (torch.stack([[e.own, e.other][i] for e in parts]).double().cpu().numpy() for i in range(2))
     sizes = [e.size.double().cpu().numpy() for e in parts if e.size is not None]
-    return own, other, np.mean(sizes, 0) if sizes else None
+    return own, other, np.stack(sizes) if sizes else None
 
 
 def gradient_shares(stack, items, step):
@@ -109,15 +112,16 @@ def gradient_shares(stack, items, step):
     parameters = method.encoding(model)
 
     def norm(term):
-        if not term.requires_grad:
-            return torch.zeros_like(term)
-        gradient = torch.autograd.grad(term.sum(), parameters, retain_graph=True, allow_unused=True)
-        squares = [g.flatten(1).square().sum(1) for g in gradient if g is not None]
-        return torch.stack(squares).sum(0).sqrt() if squares else torch.zeros_like(term)
+        """[K], summed row by row in numpy, so that the number of runs changes no digit."""
+        squares = np.zeros(len(stack.runs))
+        if term.requires_grad:
+            gradient = torch.autograd.grad(term.sum(), parameters, retain_graph=True, allow_unused=True)
+            for g in (g.double().cpu().numpy().reshape(len(squares), -1) for g in gradient if g is not None):
+                squares += (g * g).sum(1)
+        return np.sqrt(squares)
 
-    regression = norm(terms["regression"]).clamp(min=1e-12)
-    parts = method.auxiliary(batch, terms)
-    return {name: (norm(part) / regression).detach().double().cpu().numpy() for name, part in parts.items()}
+    regression = np.maximum(norm(terms["regression"]), 1e-12)
+    return {name: norm(part) / regression for name, part in method.auxiliary(batch, terms).items()}
 
 
 class Look:
@@ -155,6 +159,7 @@ class Looks:
 
     def __init__(self, method, settings):
         self.names = method.mechanisms(settings)
+        self.learns = method.unlabelled(settings)
         self.method, self.steps = method, settings["steps"]
         self.first, self.last = method.working(settings)
         self.before, self.mark, self.rows = {}, -1, []
@@ -174,9 +179,10 @@ class Looks:
         """Whether a look at this step may be the last one."""
         return self.tick(step) == LOOKS or step == self.steps
 
-    @property
-    def none_yet(self):
-        return bool(self.names) and not self.rows
+    def wanting(self, step):
+        """Whether a run that ends at this step, before its time perhaps, has not had its last look."""
+        working = self.tick(step) >= 0 or not self.rows
+        return bool(self.names) and working and not any(self.final(row["step"]) for row in self.rows)
 
     def late(self, step):
         """Whether gradients count: the later half of the steps at which its mechanisms work."""
@@ -192,19 +198,22 @@ class Looks:
             name: dict(zip(row[name].videos.tolist(), row[name].each.tolist(), strict=True)) for name in views
         }
 
-    def add(self, step, row):
-        """Keep a look; return its numbers for the curve."""
-        self.mark = max(self.mark, self.tick(step))
+    def add(self, step, row, over=False):
+        """Keep a look; return its numbers for the curve. Shares are there where they count, whoever is in the stack."""
+        self.mark, counts = max(self.mark, self.tick(step)), self.late(step) or over
         found = {}
         for name in self.names:
             look = row[name]
             found |= {f"{name}_index": look.index, f"{name}_t": look.t(self.before.get(name))}
-            found |= {f"{name}_share": look.share, f"{name}_collapsed": float(look.collapsed)}
-        self.rows.append({"step": step, **found})
+            share = look.share if counts else np.nan
+            found |= {f"{name}_share": share, f"{name}_collapsed": float(look.collapsed)}
+        self.rows.append({"step": step, "counts": counts, **found})
         return found
 
     def states(self):
         """{NAME_index, NAME_t, NAME_share, NAME_state} of every mechanism; t of those that may end: the largest."""
+        if not self.names and self.learns:
+            return {"mechanism_state": "unseen"}
         found = {}
         for name in self.names:
             if not self.rows:
@@ -212,7 +221,7 @@ class Looks:
                 continue
             last = self.rows[-1]
             t = max(row[f"{name}_t"] for row in self.rows) if name in self.method.transient else last[f"{name}_t"]
-            shares = [row[f"{name}_share"] for row in self.rows if self.late(row["step"])]
+            shares = [row[f"{name}_share"] for row in self.rows if row["counts"]]
             share = float(np.mean(shares)) if shares else last[f"{name}_share"]
             on = t > T and not share < WEAK  # a method in closed form has no gradients
             state = (

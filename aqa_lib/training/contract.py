@@ -174,6 +174,30 @@ def takes_unequal_lengths_or_says_so(which):
     run(method, ragged, settings)
 
 
+def can_be_looked_at(which):
+    """where it declares mechanisms, looks at them give numbers, and its control learns something else"""
+    method, world, settings = of(which)
+    full = method.resolve(settings)
+    if not method.mechanisms(full):
+        return
+    result = run(method, world, settings)
+    for name in method.mechanisms(full):
+        assert np.isfinite(result.metrics.get(f"{name}_t", np.nan)), (
+            f"looks at its mechanism {name} give no numbers: let `alive` return an Exchange of finite costs under that "
+            "name (methods/_exchange.py)"
+        )
+        share = result.metrics.get(f"{name}_share", 0.0)
+        assert np.isfinite(share), (
+            f"the gradient of its mechanism {name} is no number: let `losses` return `regression` beside `loss`, and "
+            "`auxiliary` the weighted part of the loss that is the mechanism's"
+        )
+    if method.control:
+        assert not same(result, run(method, world, {**settings, **method.control})), (
+            f"its control {method.control} learns what the method itself learns: give each unlabelled video another "
+            "one's target there (`another` in methods/_exchange.py)"
+        )
+
+
 CHECKS = (
     says_what_it_is,
     learns,
@@ -183,6 +207,7 @@ CHECKS = (
     goes_on_from_a_checkpoint,
     comes_back_from_its_weights,
     takes_unequal_lengths_or_says_so,
+    can_be_looked_at,
 )
 
 

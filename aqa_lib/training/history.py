@@ -37,9 +37,9 @@ class History:
         self.outs[step] = out
         self.last = step
 
-    def saw(self, step, row):
+    def saw(self, step, row, over=False):
         """Of what a look at the mechanisms has seen, the numbers go into the curve."""
-        self.rows[-1] |= self.looks.add(step, row)
+        self.rows[-1] |= self.looks.add(step, row, over)
 
     @property
     def stopped(self):

@@ -240,20 +240,17 @@ class Loop:
     def look_alive(self, due, over, lost):
         """See whether the mechanisms of the runs that are due for it are on; others of the stack are none the wiser."""
         histories = [h if d and not gone else None for h, d, gone in zip(self.histories, due, lost, strict=True)]
-        wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.none_yet))
+        wanted = [h is not None and (h.looks.due(self.step) or (o and h.looks.wanting(self.step)))
                   for h, o in zip(histories, over, strict=True)]  # fmt: skip
-        if not any(wanted):
-            return
-        asked = [h.looks for h, wants in zip(histories, wanted, strict=True) if wants]
-        gradients = any(looks.late(self.step) for looks in asked)
+        gradients = any(w and (o or h.looks.late(self.step)) for h, o, w in zip(histories, over, wanted, strict=True))
         for thorough in (False, True):  # alone a run would have the look that it has here
             wants = [w and thorough == (o or h.looks.final(self.step))
                      for h, o, w in zip(histories, over, wanted, strict=True)]  # fmt: skip
             if any(wants):
                 rows = look(self.stack, self.step, ROUNDS if thorough else 0, gradients)
-                for history, row, wanting in zip(histories, rows, wants, strict=True):
+                for history, row, ended, wanting in zip(histories, rows, over, wants, strict=True):
                     if wanting:
-                        history.saw(self.step, row)
+                        history.saw(self.step, row, ended)
 
     def done(self, k, ended):
         self.end(self.places[k], Result(**ended))

@@ -31,9 +31,10 @@ class Encoder(nn.Module):
                 self.norms[layer].bias.copy_(encoder.norms[layer].beta[k])
 
 
-def head(inputs, hidden, outputs):
-    """FC-ReLU-FC."""
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+def head(inputs, hidden, outputs, norm=False):
+    """FC-ReLU-FC; with `norm` FC-LayerNorm-ReLU-FC, the norm without parameters."""
+    norms = [nn.LayerNorm(hidden, elementwise_affine=False)] if norm else []
+    return nn.Sequential(nn.Linear(inputs, hidden), *norms, nn.ReLU(), nn.Linear(hidden, outputs))
 
 
 def load_linear(linear, stacked, k=0):
@@ -46,7 +47,7 @@ def load_linear(linear, stacked, k=0):
 def load_head(sequential, stacked, k=0):
     """Copy run k of a stacked Head."""
     load_linear(sequential[0], stacked.first, k)
-    load_linear(sequential[2], stacked.last, k)
+    load_linear(sequential[-1], stacked.last, k)
 
 
 class Regression(nn.Module):

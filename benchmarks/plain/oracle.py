@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.autograd import Function
 
+from benchmarks.plain.encoder import head
+
 
 class GradientReversal(Function):
     @staticmethod
@@ -21,9 +23,12 @@ class GradientReversal(Function):
 
 
 class OracleS4AQA(nn.Module):
-    """One run; x [B,T,D]. Dropout multiplies by masks that are handed in, or is torch's own."""
+    """One run; x [B,T,D]. Dropout multiplies by masks that are handed in, or is torch's own.
 
-    def __init__(self, T, D, widths=None, drop=0.5):
+    norm: whether decoder and discriminator have a LayerNorm on their hidden layer.
+    """
+
+    def __init__(self, T, D, widths=None, drop=0.5, norm=True):
         super().__init__()
         widths = widths or [max(D // 2, 16), max(D // 4, 16), max(D // 8, 16)]
         sizes = [D, *widths]
@@ -33,9 +38,9 @@ class OracleS4AQA(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm1d(c) for c in widths)
         self.drop = drop
         F = T * widths[-1]
-        self.regressor = nn.Sequential(nn.Linear(F, max(D // 4, 32)), nn.ReLU(), nn.Linear(max(D // 4, 32), 1))
-        self.decoder = nn.Sequential(nn.Linear(F, max(D // 2, 32)), nn.ReLU(), nn.Linear(max(D // 2, 32), D))
-        self.discriminator = nn.Sequential(nn.Linear(F, max(D // 8, 16)), nn.ReLU(), nn.Linear(max(D // 8, 16), 1))
+        self.regressor = head(F, max(D // 4, 32), 1)
+        self.decoder = head(F, max(D // 2, 32), D, norm)
+        self.discriminator = head(F, max(D // 8, 16), 1, norm)
 
     def encode(self, x, masks=None, track=True):
         """masks: one [B,T,C] of 0 and 1 a layer; track: whether the running statistics follow this batch."""
@@ -78,8 +83,8 @@ class OracleS4AQA(nn.Module):
                 self.norms[layer].weight.copy_(model.encoder.norms[layer].gamma[k])
                 self.norms[layer].bias.copy_(model.encoder.norms[layer].beta[k])
             for name in ("regressor", "decoder", "discriminator"):
-                head, own = getattr(model, name), getattr(self, name)
-                for linear, stacked in ((own[0], head.first), (own[2], head.last)):
+                stacked_head, own = getattr(model, name), getattr(self, name)
+                for linear, stacked in ((own[0], stacked_head.first), (own[-1], stacked_head.last)):
                     linear.weight.copy_(stacked.weight[k].T)
                     linear.bias.copy_(stacked.bias[k])
         return self

@@ -60,9 +60,11 @@ def encode(run, videos, keeps=None, place="encoder", track=False):
     return torch.stack([shares(v, run.s["shares"]).flatten() for v in videos])
 
 
-def head(run, place, f):
-    """FC-ReLU-FC."""
-    return linear(run, f"{place}.last", linear(run, f"{place}.first", f).relu())
+def head(run, place, f, norm=False):
+    """FC-ReLU-FC; with `norm` FC-LayerNorm-ReLU-FC, the norm without parameters."""
+    h = linear(run, f"{place}.first", f)
+    h = F.layer_norm(h, h.shape[-1:]) if norm else h
+    return linear(run, f"{place}.last", h.relu())
 
 
 def linear(run, place, f):
@@ -107,7 +109,7 @@ def asked(run, which):
 
 def s4aqa(run):
     """run.still: the unlabelled and the labelled videos as still frames."""
-    s, last = run.s, {}
+    s, last, norm = run.s, {}, run.s["head"] == "norm"
     f = [labelled(run)]
     last["regression"] = F.mse_loss(score(run, f[0]), run.y)
     loss = last["regression"]
@@ -115,16 +117,16 @@ def s4aqa(run):
         f.append(encode(run, run.unlabelled, run.drop("drop", 1)))
         seen, target = asked(run, 0)
         f.append(encode(run, seen, run.drop("drop", 2)))
-        last["recovery"] = F.l1_loss(head(run, "decoder", f[2]), target)
+        last["recovery"] = F.l1_loss(head(run, "decoder", f[2], norm), target)
         if s["recover_labelled"]:
             seen, target = asked(run, 1)
-            also = F.l1_loss(head(run, "decoder", encode(run, seen, run.drop("drop", 3))), target)
+            also = F.l1_loss(head(run, "decoder", encode(run, seen, run.drop("drop", 3)), norm), target)
             last["recovery"] = (last["recovery"] + also) / 2
         loss = loss + s["lambda1"] * last["recovery"]
     if s["align"]:
         bce, last["alignment"] = F.binary_cross_entropy_with_logits, 0
         for x, label, weight in zip(f, (1.0, 0.0, 0.0), (1.0, 0.5, 0.5), strict=True):
-            z = head(run, "discriminator", GradientReversal.apply(x, s["grl"]))[:, 0]
+            z = head(run, "discriminator", GradientReversal.apply(x, s["grl"]), norm)[:, 0]
             last["alignment"] = last["alignment"] + weight * bce(z, torch.full_like(z, label))
         loss = loss + s["lambda2"] * last["alignment"]
     return {"loss": loss, **last}

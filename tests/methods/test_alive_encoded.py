@@ -8,7 +8,6 @@ from helpers import advance, losses_of, make_stack, noise_set
 
 from aqa_lib import load, methods
 from aqa_lib.data.splits import official
-from aqa_lib.methods._exchange import Exchange, redrawn
 from aqa_lib.training import train
 from benchmarks.plain.vat import Peer
 
@@ -200,18 +199,3 @@ def test_a_run_keeps_its_bits_beside_a_control(name, data):
     (a, b), (c, d) = ([stack.model.state(k) for k in range(2)] for stack in stacks)
     assert all(np.array_equal(a[n], c[n]) for n in a)
     assert any(not np.array_equal(b[n], d[n]) for n in b)
-
-
-def test_draws_of_keys_are_averaged(data):
-    stack = make_stack("pi_model", data, [RUN, {**RUN, "seed": 1}])
-    batch, seen = stack.batch(0), []
-
-    def exchange(batch):
-        seen.append(batch.keys["hide"])
-        number = torch.full((2, B), float(len(seen)))
-        return Exchange(number, 10 * number, torch.ones(2))
-
-    found = redrawn(batch, exchange, draws=3)
-    assert (found.own == 2).all() and (found.other == 20).all() and (found.size == 1).all()
-    words = torch.stack([*seen, batch.keys["hide"]])
-    assert words.shape == (4, 2, 2) and len(set(words.flatten().tolist())) == words.numel()

@@ -71,6 +71,10 @@ def test_losses_by_hand():
     by_hand += 0.5 * (math.log(1 + math.exp(1)) + math.log(1 + math.exp(-1))) / 2
     weight = torch.tensor([[1.0, 0.5]]).double()
     assert losses.domain_confusion(z, [True, False], weight).item() == pytest.approx(by_hand, abs=1e-15)
+    keeps = torch.tensor([[1.0, -1.0]]).double()  # the second place has changed its domain
+    by_hand = (math.log(2) + math.log(1 + math.exp(2))) / 2
+    by_hand += 0.5 * 2 * math.log(1 + math.exp(1)) / 2
+    assert losses.domain_confusion(z, [True, False], weight, keeps).item() == pytest.approx(by_hand, abs=1e-15)
 
 
 def test_gradients_flow_where_they_should():

@@ -267,7 +267,7 @@ def test_encodings_and_recovery_errors_of_unequal_lengths_are_those_of_each_vide
             for t in range(len(v)):
                 kept = v.clone()
                 kept[t] = 0
-                by_hand = (plain.head(run, "decoder", plain.encode(run, [kept]))[0] - v[t]).abs().mean()
+                by_hand = (plain.head(run, "decoder", plain.encode(run, [kept]), norm=True)[0] - v[t]).abs().mean()
                 assert errors[n, t] == pytest.approx(float(by_hand), abs=1e-12)
         same = s4aqa.encode(stack.model, videos[3][None])  # an array of one length goes through its masks, too
         assert np.allclose(same, f[3:], rtol=0, atol=1e-12)
@@ -275,6 +275,14 @@ def test_encodings_and_recovery_errors_of_unequal_lengths_are_those_of_each_vide
         s4aqa.encode(stack_of("s4aqa", even()).model, x)
     with pytest.raises(UserError, match="have 7 segments"):
         s4aqa.recovery_error(stack_of("s4aqa", even()).model, torch.ones(2, 7, 16))
+
+
+def test_recovery_errors_against_another_video_end_where_either_does():
+    stack = stack_of("s4aqa", uneven())
+    stack.model.eval()
+    x = Ragged.of([np.random.default_rng(t).random((t, 16)) for t in (1, 2, 7, 14)])
+    errors = methods.get("s4aqa").recovery_error(stack.model, x, other=1)  # of 1 against 2, ... of 14 against 1
+    assert np.isfinite(errors).sum(1).tolist() == [1, 2, 7, 1] and np.isnan(errors[3, 1:]).all()
 
 
 # methods without masks, and without steps
