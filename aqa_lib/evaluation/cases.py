@@ -35,7 +35,7 @@ def kept(base, full, true):
 
 
 def agreement(worlds):
-    """Rank correlation between the gains of two halves of the draws, with its interval; worlds: [(base, full, true)]."""
+    """Rank correlation of the gains in two halves of the draws, with its interval; worlds: [(base, full, true)]."""
     pairs = [halves(*world) for world in worlds]
     if len(pairs) == 1:
         return bootstrap_interval(tuple(pairs[0]), statistic=spearman)

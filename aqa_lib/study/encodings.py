@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from aqa_lib import methods, tasks
-from aqa_lib.data import AssessmentSet
+from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.errors import UserError
 from aqa_lib.study.comparison import run_of
 from aqa_lib.study.parts import parts_of
@@ -82,7 +82,6 @@ def encodings(study, data, variants, blocks, fraction, draws, *, root=None, **tr
 
 
 def _replicate(study, part, number, fraction, variants, rows, root):
-    from aqa_lib.data import splits
     from aqa_lib.training import restore
 
     world = part.replicate(number)
@@ -93,7 +92,8 @@ def _replicate(study, part, number, fraction, variants, rows, root):
     spaces = {}
     for title, row in rows.items():
         if row["state"] != "complete":
-            raise UserError(f"{part}, draw {number}: the run of {title} failed ({row['reason']}), so it has no encoding")
+            why = row["reason"]
+            raise UserError(f"{part}, draw {number}: the run of {title} failed ({why}), so it has no encoding")
         trained = restore(study.read(row["id"]))
         spaces[title] = trained.method.encode(trained.model, trained.prepared(data).features)
     spaces[FEATURES] = np.asarray(data.features.mean(1))

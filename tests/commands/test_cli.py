@@ -129,8 +129,10 @@ def test_doctor_has_a_line_a_check_and_says_what_to_do(capsys, house, monkeypatc
     ],
 )
 def test_values_are_checked_before_any_notebook_runs(capsys, tmp_path, monkeypatch, setting, sentence):
-    """On the study's own notebooks; nothing is executed, so this takes no time."""
+    """On the repository's own notebooks; nothing is executed, so this takes no time."""
     monkeypatch.setenv("AQA_OUTPUTS", str(tmp_path))
-    code, out, err = call(capsys, "study", "configs/study.yaml", "--set", setting)
+    config = tmp_path / "one.yaml"
+    config.write_text(f"study: one\nnotebooks:\n  - notebook: {setting.split('.')[0]}\n")
+    code, out, err = call(capsys, "study", str(config), "--set", setting)
     assert code == 2 and err.startswith(f"aqa: {setting.split('.')[0]}: ") and err.count("\n") == 1 and sentence in err
     assert not list(tmp_path.rglob("*.ipynb"))

@@ -49,7 +49,7 @@ def test_a_gain_follows_what_it_was_made_from():
     worlds = [world(seed, 1.0) for seed in range(6)]
     made = [cases.gains(*w[:3]) for w in worlds]
     several = cases.follows(made, [w[3] for w in worlds])
-    by_hand = [np.mean([stats.spearmanr(row, w[3]).statistic for row in g]) for g, w in zip(made, worlds)]
+    by_hand = [np.mean([stats.spearmanr(row, w[3]).statistic for row in g]) for g, w in zip(made, worlds, strict=True)]
     assert np.isclose(several.mean, np.mean(by_hand)) and several.low > 0.5
     assert cases.follows(made[:1], [worlds[0][3]], [np.repeat(["a", "b"], 20)]).low > 0.3
     other = cases.follows(made, [np.random.default_rng(i).normal(size=40) for i in range(6)])
