@@ -97,20 +97,25 @@ def intervals(table, title="", metric="rank correlation", surrogate=True):
     return style(figure, title, surrogate)
 
 
-def heat(table, x, y, value="spearman", title="", surrogate=True):
-    """Mean over runs of a metric for every pair of two settings; hover for the spread over seeds and draws."""
+def heat(table, x, y, value="spearman", title="", surrogate=True, marks=None, scale=None):
+    """Mean over runs of a metric for every pair of two settings; hover for the spread over seeds and draws.
+
+    marks: {(x, y): words that stand below the number}. scale: what the colours are called, by default the metric.
+    """
     mean = table.pivot_table(index=y, columns=x, values=value, aggfunc="mean")
     sd = table.pivot_table(index=y, columns=x, values=value, aggfunc="std").reindex_like(mean)
+    below = [[(marks or {}).get((across, down), "") for across in mean.columns] for down in mean.index]
     figure = go.Figure(
         go.Heatmap(
             z=mean.to_numpy(),
             x=[f"{v:g}" for v in mean.columns],
             y=[f"{v:g}" for v in mean.index],
             customdata=sd.to_numpy(),
-            texttemplate="%{z:.3f}",
+            text=below,
+            texttemplate="%{z:.3f}<br>%{text}" if marks else "%{z:.3f}",
             colorscale="Cividis",
-            colorbar={"title": value},
-            hovertemplate=f"{x} %{{x}}, {y} %{{y}}: mean %{{z:.3f}}, sd %{{customdata:.3f}}<extra></extra>",
+            colorbar={"title": scale or value},
+            hovertemplate=f"{x} %{{x}}, {y} %{{y}}: mean %{{z:.3f}}, sd %{{customdata:.3f}} %{{text}}<extra></extra>",
         )
     )
     figure.update_xaxes(title=x, type="category")

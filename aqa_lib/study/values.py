@@ -52,7 +52,7 @@ def check_runs(given, found):
             splits.label_draw(found[0], fraction, 0, given.get("how", "stratified"), found[1])
         return
     method = methods.get(given["method"])
-    settings = dict(given.get("settings") or {})
+    settings = {k: v for k, v in (given.get("settings") or {}).items() if not isinstance(v, dict)}  # else of a version
     full = method.resolve(settings)
     if found:
         method.fits(full, found[0])
