@@ -134,7 +134,8 @@ def test_configs_ask_for_the_same_runs(repository):
         path = repository / "configs" / f"{name}.yaml"
         jobs = [job.parameters for job in read_plan(path)[1] if "blocks" in job.parameters and "rule" in job.parameters]
         weights = {"lambda1": 40.0, "lambda2": 0.1}
-        shared = [[p[k] for k in ("data", "options", "draws", "steps", "lr", "rule")] for p in jobs]
+        shared = [[p[k] for k in ("data", "options", "draws", "lr", "rule")] for p in jobs]
+        shared = [[*of, p["settings"].get("epochs", p["steps"])] for of, p in zip(shared, jobs, strict=True)]
         assert jobs and all(one == shared[0] for one in shared)
         settings = [weights | {k: v for k, v in p["settings"].items() if not isinstance(v, dict)} for p in jobs]
         assert all(one == settings[0] for one in settings)
