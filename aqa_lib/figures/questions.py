@@ -1,4 +1,4 @@
-"""Figures of the open questions: gradients of the losses over training, and differences or areas by world."""
+"""Figures of the open questions: differences or areas by world."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -7,42 +7,6 @@ from plotly.subplots import make_subplots
 from aqa_lib.figures.style import BLACK, PALETTE, style
 
 BEATS, WORSE, NONE = "beats", "is worse than", "cannot be compared with"  # as study/words.py has them
-LOSSES = ("regression", "recovery", "alignment")
-
-
-def shares(curve, lambda1, lambda2):
-    """Norms of the weighted losses' gradients at the encoder, over a run that recorded them: {loss: [E]}."""
-    weights = dict(zip(LOSSES, (1.0, lambda1, lambda2), strict=True))
-    return {loss: w * curve[f"gradient {loss}"].to_numpy() for loss, w in weights.items()}
-
-
-def gradients(curves, title="", surrogate=True):
-    """Weighted gradient norms over the steps, a panel a pair of weights; curves: {(lambda1, lambda2): curve}."""
-    names = [f"lambda1 {a:g}, lambda2 {b:g}" for a, b in curves]
-    columns = min(2, len(curves))
-    rows = -(-len(curves) // columns)
-    figure = make_subplots(
-        rows=rows, cols=columns, subplot_titles=names, shared_yaxes="all", horizontal_spacing=0.04, vertical_spacing=0.2
-    )
-    for panel, (weights, curve) in enumerate(curves.items()):
-        row, column = divmod(panel, columns)
-        for colour, (loss, norms) in zip(PALETTE, shares(curve, *weights).items(), strict=False):
-            figure.add_scatter(
-                x=curve["step"],
-                y=norms,
-                name=loss,
-                legendgroup=loss,
-                showlegend=panel == 0,
-                line={"color": colour},
-                row=row + 1,
-                col=column + 1,
-            )
-    figure.update_yaxes(type="log", dtick=1, exponentformat="power")
-    figure.update_yaxes(title="norm of the gradient", col=1)
-    figure.update_xaxes(title="step", row=rows)
-    legend = {"orientation": "h", "y": -60 / (230 * rows - 40), "yanchor": "top"}
-    figure.update_layout(height=190 + 230 * rows, legend=legend, margin={"t": 95, "b": 95})
-    return style(figure, title, surrogate)
 
 
 def dots(table, reference, axis, title="", surrogate=True):

@@ -29,19 +29,19 @@ recovery loss alone and the rest the regression alone, in one optimiser and with
 segment features are predicted from those of still frames (mean absolute error). `modality` "rgb+flow": an encoder and
 a decoder each, the encodings side by side, L_rcvr the mean of both.
 
-Not in the paper: `ramp` (the schedule of DANN for the reversal), `balance` (each auxiliary loss divided by the norm of
-its gradient at the encoder's weights and multiplied by that of the regression, norms averaged over about ten steps)
-and `watch` (records those norms).
+Not in the paper: `ramp` (the schedule of DANN for the reversal) and `balance` (each auxiliary loss divided by the norm
+of its gradient at the encoder's weights and multiplied by that of the regression, norms averaged over about ten steps).
 """
 
 import torch
 import torch.nn.functional as F
 
 from aqa_lib import losses
-from aqa_lib.data.ragged import Ragged
 from aqa_lib.errors import UserError
+from aqa_lib.methods._balance import TERMS, balanced, gradient_norms
 from aqa_lib.methods._encoded import for_all
 from aqa_lib.methods._exchange import EXCHANGE, Exchange, another, exchanged
+from aqa_lib.methods._recovery import encode, keep, keep_alike, recovery_error
 from aqa_lib.methods.base import SHARES, Method, Setting
 from aqa_lib.models.functions import constant, hashed, resampled, reverse_gradient
 from aqa_lib.models.s4aqa import S4AQA
@@ -77,7 +77,6 @@ class SemiSupervised(Method):
         ),  # fmt: skip
         "modality": Setting("rgb", "which features", choices=("rgb", "flow", "rgb+flow")),
         "balance": Setting(False, "scale auxiliary losses to the regression's gradient at the encoder"),
-        "watch": Setting(False, "record the norms of the losses' gradients at the encoder"),
         "drop": Setting(0.5, "dropout of the encoder, in steps of 1/256", 0, 0.99),
         "head": Setting("norm", "hidden layer of decoder and discriminator", choices=("norm", "plain")),
         "exchange": EXCHANGE,
@@ -137,10 +136,9 @@ class SemiSupervised(Method):
             if "alignment" in weights:
                 weights["alignment"] = weights["alignment"] * joint
         norms = {}
-        if batch.runs[0]["balance"] or batch.runs[0]["watch"]:
-            norms = gradient_norms(terms, [p for e in model.encoders for p in e.parameters()])
         if batch.runs[0]["balance"]:
-            weights = self.balanced(batch, weights, norms)
+            norms = gradient_norms(terms, [p for e in model.encoders for p in e.parameters()])
+            weights = balanced(batch, weights, norms)
         loss = 0
         for name, term in terms.items():
             loss = loss + (term if weights[name] is None else weights[name] * term)
@@ -295,44 +293,9 @@ class SemiSupervised(Method):
         logits = [self.logits(model, f[s], coefficient) for s in sets]
         return losses.domain_confusion(logits, [s == LABELLED for s in sets], weight, keeps)
 
-    @staticmethod
-    def balanced(batch, weights, norms):
-        """Weights with which each auxiliary gradient has lambda times the norm of the regression's."""
-        kept = batch.memory["norms"]  # [K,3], averages of about ten steps
-        now = torch.stack([norms.get(name, torch.ones_like(kept[:, 0])) for name in TERMS], 1)
-        kept.copy_(now if batch.step == 0 else torch.lerp(kept, now, 0.1))
-        ratio = {name: kept[:, 0] / kept[:, i].clamp(min=1e-12) for i, name in enumerate(TERMS)}
-        return {n: w if n == "regression" else w * ratio[n] for n, w in weights.items()}
-
     def begin(self, stack):
         if stack.runs[0]["balance"]:
             stack.memory["norms"] = stack.y.new_zeros(len(stack.runs), len(TERMS))
-
-    @staticmethod
-    def keep(batch, place=0):
-        """1 for kept and 0 for masked segments [K,T,B]: the `masks` smallest of T random words a video.
-
-        place: the number of the key, 0 for the unlabelled videos, 1 for the labelled.
-        """
-        if batch.runs[0]["pretext"] == "still":
-            return None
-        K, _, T, B, _ = batch.x.shape
-        words = hashed(batch.keys["mask"][:, place : place + 1], T * B).view(K, T, B)
-        if batch.mask is not None:
-            words = words.masked_fill(batch.mask[:, -1 if place == 0 else 0] == 0, torch.iinfo(words.dtype).max)
-        masked = words.topk(batch.runs[0]["masks"], dim=1, largest=False).indices
-        return batch.x.new_ones(K, T, B).scatter_(1, masked, 0)
-
-    @staticmethod
-    def keep_alike(batch, place=0):
-        """The same with one stretch of segments masked at the same place of all videos, so that each could have the
-        target of every other; of videos of unequal length at the same share of each."""
-        if batch.runs[0]["pretext"] == "still":
-            return None
-        masks, length = batch.runs[0]["masks"], batch.length[:, -1 if place == 0 else 0].unsqueeze(1)  # [K,1,B]
-        share = (hashed(batch.keys["mask"][:, place], 1) & 0xFFFF).double().unsqueeze(2) / 2**16  # [K,1,1]
-        after = torch.arange(batch.x.shape[2], device=length.device)[:, None] - (share * (length - masks + 1)).long()
-        return ((after < 0) | (after >= masks)).to(batch.x.dtype)  # [K,T,B]
 
     @staticmethod
     def logits(model, f, coefficient):
@@ -343,6 +306,9 @@ class SemiSupervised(Method):
         """Eq. 6: labelled 1; whole and masked share 1 (one of them alone has all of it)."""
         return [1.0, 0.5, 0.5] if settings["recover"] else [1.0, 1.0, 0.0]
 
+    keep, keep_alike = staticmethod(keep), staticmethod(keep_alike)
+    encode, recovery_error = staticmethod(encode), staticmethod(recovery_error)
+
     def predict(self, model, x, flow=None, still=None, mask=None):
         """x [K or 1,1,T,n,D] -> scores [K,n] with running statistics and no dropout; still frames are a pretext only,
         so that no score depends on `still`."""
@@ -350,63 +316,6 @@ class SemiSupervised(Method):
         seen = [x] if flow is None else [flow] if len(model.encoders) == 1 else [x, flow]
         f = [e(*for_all(K, v, mask))[:, 0] for e, v in zip(model.encoders, seen, strict=True)]
         return model.scores(torch.cat(f, -1) if len(f) > 1 else f[0])
-
-    @torch.no_grad()
-    def encode(self, model, x):
-        """f [N,TC] of features x [N,T,D] or Ragged by the first run of a network in evaluation mode, in numpy.
-
-        A network of videos of unequal length gives [N,shares*C].
-        """
-        return model.encoder(*seen_by(model, x))[0, 0].cpu().numpy()
-
-    @torch.no_grad()
-    def recovery_error(self, model, x, other=0):
-        """Mean absolute error [N,T] of what the first run recovers of each segment, hidden alone; x as in `encode`.
-
-        other: against the same segment of the video that stands so many places further on, as if it were the hidden
-        one. Beyond the end of a video, or of the other, it is NaN.
-        """
-        x, *more = seen_by(model, x)  # [K,1,T,N,D]
-        errors = []
-        for t in range(x.shape[2]):
-            hidden = x.clone()
-            hidden[:, :, t] = 0
-            f = model.encoder(hidden, *more)[:, 0]
-            errors.append((model.decoder(f)[0] - x[0, 0, t].roll(-other, 0)).abs().mean(-1))
-        errors = torch.stack(errors)  # [T,N]
-        if more:
-            ended = more[-1][0, 0] == 0
-            errors = errors.masked_fill(ended | ended.roll(-other, 1), torch.nan)
-        return errors.T.cpu().numpy()
-
-
-def seen_by(model, x):
-    """The arguments of a network's encoder in evaluation, for videos x [N,T,D] or Ragged."""
-    ragged, segments = isinstance(x, Ragged), model.encoder.segments
-    length = torch.as_tensor(x.length) if ragged else torch.full((len(x),), x.shape[1])
-    if not model.ragged and (ragged or x.shape[1] != segments):
-        least, most = int(length.min()), int(length.max())
-        has = f"{least} to {most}" if least < most else most
-        raise UserError(
-            f"the videos have {has} segments, but the network was trained on {segments} each: cut them into as many"
-        )
-    like = dict(dtype=model.flat.dtype, device=model.flat.device)
-    x = torch.as_tensor(x.padded() if ragged else x).to(**like).transpose(0, 1)[None, None]
-    mask = (torch.arange(x.shape[2])[:, None] < length).to(**like)[None, None] if model.ragged else None
-    return for_all(model.flat.shape[0], x, mask)
-
-
-TERMS = ("regression", "recovery", "alignment")
-
-
-def gradient_norms(terms, parameters):
-    """Norm of each term's gradient at `parameters` (which carry the run dimension); [K] a term."""
-    norms = {}
-    for name, term in terms.items():
-        gradient = torch.autograd.grad(term.sum(), parameters, retain_graph=True, allow_unused=True)
-        squares = [g.flatten(1).square().sum(1) for g in gradient if g is not None]
-        norms[name] = torch.stack(squares).sum(0).sqrt() if squares else torch.zeros_like(term)
-    return norms
 
 
 METHOD = SemiSupervised()

@@ -67,7 +67,8 @@ def still_open(study, name, worlds, parts, runs, *, root=None, retry=False):
 def _method(method, todo, root, processes, device, at_once, clock):
     """Seconds of all runs of a method, from one process's share of them."""
     from aqa_lib.training import train
-    from aqa_lib.training.train import machine, stacks
+    from aqa_lib.training.packing import stacks
+    from aqa_lib.training.train import machine
 
     sets, parts, runs = [], [], [settings for *_, settings in todo[::processes]]
     for world, split, _ in todo[::processes]:

@@ -54,12 +54,11 @@ def test_on_at_the_studys_settings_and_off_without_its_weight_or_its_information
 
 
 def by_hand(scores, target):
-    """(own, other) [B] of |score - target|, one pair after another: the eight next in the batch, of fewer all."""
-    n = len(scores)
-    places = range(1, min(8, n - 1) + 1)
-    own = [abs(scores[i] - target[i]) for i in range(n)]
-    other = [np.mean([abs(scores[i] - target[(i + r) % n]) for r in places]) for i in range(n)]
-    return own, other
+    """(own, other) [B] of |score - target|: of a table of all pairs, row and column means less the grand mean, the
+    pairs of a video with itself left out."""
+    cost = np.abs(scores[:, None] - target)  # [output, target]
+    apart = np.ma.masked_array(cost, np.eye(len(cost)))
+    return cost.diagonal(), (apart.mean(1) + apart.mean(0) - apart.mean()).data
 
 
 def looked(stack):

@@ -27,7 +27,6 @@ VARIANTS = [
     {"modality": "rgb+flow", "recover_labelled": True, "masks": 2},
     {"ramp": True},
     {"balance": True},
-    {"watch": True},
 ]
 
 
@@ -324,8 +323,8 @@ def test_a_look_at_mmd_draws_the_domains_by_lot(data):
     assert seen.own[0].sum().item() == pytest.approx(np.mean([by_hand(lot) for lot in lots]), rel=1e-10)
 
 
-def test_watched_norms_are_those_of_the_gradients(data):
-    stack = make_stack("s4aqa", data, [{**RUN, "watch": True, "lambda1": 3.0}], dtype=torch.float64)
+def test_recorded_norms_are_those_of_the_gradients(data):
+    stack = make_stack("s4aqa", data, [{**RUN, "balance": True, "lambda1": 3.0}], dtype=torch.float64)
     terms = losses_of(stack)
     for name in ("regression", "recovery", "alignment"):
         stack.model.differentiate(losses_of(stack)[name])
