@@ -229,6 +229,9 @@ class Two:
 
     from_the_start, transient, first = ("views",), ("adversary",), 0.0
 
+    def unlabelled(self, settings):
+        return True
+
     def mechanisms(self, settings):
         return ("plain", "views", "adversary")
 
@@ -395,3 +398,16 @@ def test_an_alignment_is_on_where_there_is_a_mismatch(options, off):
     made = {"recover": False, "fraction": 0.4, "lr": 8e-3, "steps": 500}
     for result in train("s4aqa", data, official(data), [{**made, "seed": k, "draw": k} for k in (1, 2)]):
         assert (result.metrics["alignment_state"] == "off") == off
+
+
+def test_a_method_that_declares_no_mechanism_is_called_unseen():
+    class Silent(Two):
+        def mechanisms(self, settings):
+            return ()
+
+    class Supervised(Silent):
+        def unlabelled(self, settings):
+            return False
+
+    assert Looks(Silent(), {"steps": 100}).states() == {"mechanism_state": "unseen"}
+    assert Looks(Supervised(), {"steps": 100}).states() == {}
