@@ -27,8 +27,9 @@ CELL = ["block", "fraction"]
 def by_group(study, data, variants, blocks, fractions, draws, root=None):
     """A row a (block, fraction, variant, draw, group): the pairwise accuracy of the group's test pairs, as `value`.
 
-    The mean over the levels of the set's `within`, and over the parts of a block; each run counts at its last
-    evaluation, `states` are those of its mechanisms. Runs that `compare_variants` has trained are read.
+    The mean over the levels of the set's `within`, and over the parts of a block; NaN where a run failed. Each run
+    counts at its last evaluation; `run` and `states` are its name and those of its mechanisms, joined over parts.
+    Runs that `compare_variants` has trained are read.
     """
     rows = []
     for part in parts_of(data, blocks, root):
@@ -39,13 +40,15 @@ def by_group(study, data, variants, blocks, fractions, draws, root=None):
             worlds = [part.replicate(d) for _, d in asked]
             table = study.train(name, worlds, part.split, runs, root=root)
             for (f, d), (_, run) in zip(asked, table.iterrows(), strict=True):
-                if run["state"] != "complete":
-                    continue
-                found = accuracies(part.data, pairs, last(study.read(run["id"]), part.data))
-                rows += [(part.block, f, title, d, group, value, states(run)) for group, value in found.items()]
-    table = pd.DataFrame(rows, columns=[*CELL, "variant", "draw", "group", "value", "states"])
+                found = dict.fromkeys(np.unique(part.data.groups[pairs[:, 0]]), np.nan)
+                if run["state"] == "complete":
+                    found = accuracies(part.data, pairs, last(study.read(run["id"]), part.data))
+                of = part.block, f, title, d
+                rows += [(*of, group, value, run["id"], states(run)) for group, value in found.items()]
+    table = pd.DataFrame(rows, columns=[*CELL, "variant", "draw", "group", "value", "run", "states"])
     together = table.groupby([*CELL, "variant", "draw", "group"], sort=False)
-    return together.agg(value=("value", "mean"), states=("states", "first")).reset_index()
+    mean = lambda values: values.mean(skipna=False)  # noqa: E731
+    return together.agg(value=("value", mean), run=("run", "; ".join), states=("states", "; ".join)).reset_index()
 
 
 def tested(part):
@@ -86,7 +89,12 @@ def over_groups(each, differences, level=0.95, resamples=2000):
         for name, (one, other) in differences.items():
             two = [part[part["variant"] == choose("variant", v, list(part["variant"].unique()))] for v in (one, other)]
             a, b = (table.pivot(index="draw", columns="group", values="value") for table in two)
-            row = {"block": block, "fraction": fraction, "difference of": name, "mechanism": shown(two[0])}
+            row = {
+                "block": block,
+                "fraction": fraction,
+                "difference of": name,
+                "mechanism": shown(two[0].drop_duplicates("run")),
+            }
             row |= {"first": a.stack().mean(), "second": b.stack().mean()}
             rows.append(row | difference((a - b).dropna(), level, resamples))
     table = pd.DataFrame(rows)

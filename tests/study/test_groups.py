@@ -23,9 +23,9 @@ def study(tmp_path, monkeypatch):
 
 def table(values):
     """by_group's table of {variant: [draws, groups]}."""
-    rows = [("b", 0.1, v, d, f"s{g}", x, "") for v, of in values.items() for d, row in enumerate(of)
-            for g, x in enumerate(row)]  # fmt: skip
-    return pd.DataFrame(rows, columns=["block", "fraction", "variant", "draw", "group", "value", "states"])
+    rows = [("b", 0.1, v, d, f"s{g}", x, f"{v} {d} {g // 2}", "")
+            for v, of in values.items() for d, row in enumerate(of) for g, x in enumerate(row)]  # fmt: skip
+    return pd.DataFrame(rows, columns=["block", "fraction", "variant", "draw", "group", "value", "run", "states"])
 
 
 def test_accuracies_of_each_group_are_means_over_levels():
@@ -79,8 +79,10 @@ def test_verdicts_need_interval_p_and_both_halves():
     against = {name: (name, "flat") for name in ("up", "down", "split")}
     words = over_groups(each, against).set_index("difference of")["verdict"]
     assert words.to_dict() == {"up": "beats", "down": "is worse than", "split": "cannot be told from"}
-    off = over_groups(each.assign(states=np.where(each["variant"] == "up", "recovery:off", "")), {"up": against["up"]})
+    some = np.where(each["draw"] == 0, "recovery:on", "recovery:off")
+    off = over_groups(each.assign(states=np.where(each["variant"] == "up", some, "")), {"up": against["up"]})
     assert off["verdict"].tolist() == ["cannot be compared with"]
+    assert "off in 15 of 20" in off["mechanism"][0]  # a run that scores two people counts once
 
 
 def test_holm_counts_all_rows():
@@ -97,6 +99,13 @@ def test_a_draw_with_a_failed_run_is_left_out():
     lost = each[~((each["variant"] == "a") & (each["draw"] == 3) & (each["group"] == "s2"))]
     found = over_groups(lost, {"a": ("a", "b")})
     assert found["draws"][0] == 3 and found["difference"][0] == values[:3].mean()
+
+
+def test_a_failed_run_leaves_no_number(study):
+    variant = {"AA": ("s4aqa", {"steps": 40, "recover": False, "align": False, "lr": 1e30})}
+    with np.errstate(all="ignore"):
+        each = by_group(study, WORLD, variant, {"one": {"split": "fold:two/1"}}, [0.05], 1)
+    assert each["group"].tolist() == ["s01", "s02"] and each["value"].isna().all()
 
 
 def test_data_without_groups_or_pairs_are_refused(study):
