@@ -74,7 +74,7 @@ class NormReluDrop(RunLayer):
             a = self.gamma / (self.var + self.eps).sqrt()
             b = self.beta - self.mean * a
             out = torch.addcmul(b[:, None, None, None], y, a[:, None, None, None]).relu_()
-            return out if valid is None else out.mul_(valid.unsqueeze(-1))
+            return out if valid is None else out * valid.unsqueeze(-1)  # in place the ReLU would lose its gradient
         shape, gamma, beta, mask = y.shape, self.gamma, self.beta, None
         if self.drop and keys is not None:
             mask = keep_bytes(keys, shape[2:], self.drop).to(y.dtype).flatten(2, 3)

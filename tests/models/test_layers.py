@@ -83,6 +83,24 @@ def test_norm_relu_drop_against_batchnorm():
                                     (y.flatten(2, 3), norm.gamma, norm.beta))  # fmt: skip
 
 
+@pytest.mark.parametrize("ragged", [False, True])
+def test_the_norm_in_evaluation_and_its_gradient(ragged):
+    """By the running statistics; beyond the end of a video there is nothing, and no gradient."""
+    torch.manual_seed(2)
+    norm = fill(layers.NormReluDrop(runs=1, channels=6, drop=0.25)).eval()
+    norm.mean.normal_(), norm.var.uniform_(0.5, 2)
+    y = torch.randn(1, 2, 4, 5, 6, dtype=torch.float64, requires_grad=True)
+    valid = (torch.arange(4)[:, None] < torch.tensor([4, 3, 2, 4, 1])).double().expand(1, 2, 4, 5)
+    own = nn.BatchNorm1d(6).double().eval()
+    own.load_state_dict({"weight": norm.gamma[0], "bias": norm.beta[0], "running_mean": norm.mean[0],
+                         "running_var": norm.var[0], "num_batches_tracked": torch.tensor(1)})  # fmt: skip
+    expected = own(y.flatten(0, 3)).relu().view_as(y) * (valid.unsqueeze(-1) if ragged else 1)
+    out = norm(y, valid=valid if ragged else None)
+    assert torch.allclose(out, expected, atol=1e-12)
+    g = torch.randn_like(out)
+    assert torch.allclose(*(torch.autograd.grad(o, y, g)[0] for o in (out, expected)), atol=1e-12)
+
+
 def test_dropout_keeps_the_mean_and_draws_for_each_run_alone():
     drop, x = layers.Dropout(0.25), torch.ones(3, 400, 25)
     keys = torch.tensor([7, 8, 7])
