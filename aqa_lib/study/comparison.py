@@ -186,7 +186,11 @@ def check(given):
     if "methods" not in given:  # settings by the title of a version: the notebook, which names them, checks those
         shared = {k: v for k, v in shared.items() if not isinstance(v, dict) or k in names}
     wanted = by_name(names, shared)
-    by_name(given.get("controls", []), {})
+    if given.get("controls"):
+        every = [methods.get(name) for name in methods.names()]
+        titles = {title for method in every for title in (*method.compared_as(), *method.ablation)}
+        for title in given["controls"]:
+            choose("title of a variant that gets a control:", title, sorted(titles))
     data = {**(given.get("options") or {}), "name": given["data"]}
     parts = parts_of(data, given["blocks"], given.get("root") or None)
     if wanted and "methods" not in given:
