@@ -192,8 +192,10 @@ def difference(table, fraction, one, other):
 
 
 def rate(table, wanted):
-    """(the rate, a row a rate): that of least error, pooled over all shares of labels, at its best step for each.
+    """(the rate, a row a rate): one for all shares of labels, each rate at its best step for each share.
 
+    The least rate whose error is above the least one by no more than one standard error of their difference, paired
+    over replicates: of rates that cannot be told apart, the one nearest to those that networks are published with.
     wanted: {variant: {"lr": [rates]}} of one variant that learns from labelled videos alone.
     """
     of, found = each(wanted), best(table)
@@ -201,11 +203,18 @@ def rate(table, wanted):
     found = found.assign(lr=[of[title][1]["lr"] for title in found["variant"]])
     rows = found.pivot(index="lr", columns="fraction", values=["error", "step", "within"]).sort_index()
     rows.columns = [f"{name} at {fraction:g}" for name, fraction in rows.columns]
-    rows["pooled"] = np.exp(np.log(found.assign(error=found["error"].astype(float)).set_index("lr")["error"])
-                            .groupby(level=0).mean())  # fmt: skip
-    if not np.isfinite(rows["pooled"]).any():
+    log, curves = pd.DataFrame(index=rows.index, columns=[]), logs(table)  # [rates, replicates], mean over shares
+    for lr, those in found.groupby("lr"):
+        at = [curves[f, v][s].to_numpy() if s is not pd.NA else np.inf
+              for f, v, s in those[["fraction", "variant", "step"]].itertuples(index=False)]  # fmt: skip
+        log.loc[lr, range(max(map(np.size, at)))] = np.mean(np.broadcast_arrays(*at), axis=0) / 2
+    log = log.astype(float)
+    pooled = log.mean(axis=1, skipna=False).fillna(np.inf)
+    rows["pooled"] = np.exp(pooled)
+    if not np.isfinite(pooled).any():
         raise UserError("runs diverged at every rate that was tried: try lower ones")
-    chosen = rows["pooled"].idxmin()
+    rows["more"], rows["unsure"] = mean_and_error(log.sub(log.loc[pooled.idxmin()]).T.to_numpy())
+    chosen = rows.index[(rows["more"] <= rows["unsure"]) | (rows.index == pooled.idxmin())][0]
     edge = len(rows) > 1 and chosen in (rows.index[0], rows.index[-1])
     rows["choice"] = np.where(rows.index == chosen, "chosen, at the edge" if edge else "chosen", "")
     return float(chosen), rows.reset_index()

@@ -81,6 +81,16 @@ def test_one_rate_for_all_shares_and_an_edge_is_named():
     assert rows.loc[0, ["error at 0.1", "error at 0.4"]].tolist() == pytest.approx([2.0, 2**0.5])
 
 
+def test_of_rates_that_cannot_be_told_apart_the_least_is_chosen():
+    """Rate 1 is worse than 2 in both worlds alike; 2 and 3 differ by less than the worlds do."""
+    wanted, curves = {"A": {"lr": [1, 2, 3]}}, {"A, lr 1": [4.0, 8.0], "A, lr 2": [2.0, 4.1], "A, lr 3": [2.1, 3.8]}
+    chosen, rows = rate(made({title: [[v] * 3 for v in values] for title, values in curves.items()}), wanted)
+    d = np.log([2.0 / 2.1, 4.1 / 3.8]) / 2  # of the roots
+    assert rows["pooled"].idxmin() == 2 and chosen == 2.0
+    assert rows.loc[1, ["more", "unsure"]].tolist() == pytest.approx([d.mean(), d.std(ddof=1) / 2**0.5])
+    assert rows["choice"].tolist() == ["", "chosen", ""]
+
+
 # ---- weights
 
 
