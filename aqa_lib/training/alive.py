@@ -1,7 +1,7 @@
 """Whether the mechanisms of a run were on: do they hold what belongs to a video, and does the encoder feel it?
 
 For every term by which a run learns from unlabelled videos, on training videos without a label that are kept aside
-(never test videos), three times in the later half of its steps and, on several hidden segments a video, at their end:
+(never test videos), at half and three quarters of its steps and, on several hidden segments a video, at their end:
 
     index a   1 - L(own target) / L(another video's target), the same outputs (methods/_exchange.py)
     t         of the differences over videos; where both sides are alike before training (views of one video), of how
