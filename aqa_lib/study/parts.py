@@ -94,9 +94,7 @@ def _parts(name, block, data, root):
         if not isinstance(block.get(key, False), bool):
             raise UserError(f"{key} takes true or false, but got {block[key]!r}")
     if worlds and block.get("pool"):
-        raise UserError(
-            "pool joins the folds of one data set, but with worlds each replicate has its own: give one"
-        )
+        raise UserError("pool joins the folds of one data set, but with worlds each replicate has its own: give one")
     asked = block.get("split", "official")
     pool, published = block.get("pool", False), block.get("published", asked == "official")
     found = []
