@@ -255,10 +255,11 @@ def told(runs):
 
 
 def settled(table, wanted):
-    """A row a (fraction, method): what comparisons use of it, and whether it does at least as well with something off.
+    """A row a (fraction, method): what comparisons use of it, and whether it does as well with something off.
 
     A method of which none lives is said so, and belongs in no comparison. more: by how much, as a share, its error is
-    above that of the best candidate that is off, and the standard error of that, paired over replicates.
+    above that of the best candidate that is off, and the standard error of that, paired over replicates. Off is as good
+    where the chosen one is not better by more than one standard error; "-" where there are not both, or not two pairs.
     """
     rows = []
     for (fraction, method), those in weights(table, wanted).groupby(["fraction", "method"], sort=False):
@@ -272,7 +273,7 @@ def settled(table, wanted):
             row["off"] = off.iloc[0]["candidate"]
         if len(chosen) and len(off):
             row["more"], row["se"] = difference(table, fraction, live["variant"], off.iloc[0]["variant"])
-        answers = {True: "yes", False: "no"}
-        row["off is as good"] = answers[row["more"] >= 0] if np.isfinite(row["more"]) else "-"
+        answers, known = {True: "yes", False: "no"}, np.isfinite([row["more"], row["se"]]).all()
+        row["off is as good"] = answers[bool(row["more"] >= -row["se"])] if known else "-"
         rows.append(row)
     return pd.DataFrame(rows).astype({"steps": "Int64", "within": "Int64"})

@@ -1,10 +1,11 @@
-"""What a method gains, beside its control: the mechanism apart from what any second task does.
+"""What a method gains, beside its control: the mechanism apart from a second task and the number of steps.
 
     method less baseline  =  (method less control)  +  (control less baseline)
-    the gain                 the mechanism             a second task by itself
+    the gain                 the mechanism             a second task, and the variant's own number of steps
 
 The control of a variant learns as much from another video's target (methods' setting `exchange`), so there is nothing
-to learn in it of the video at hand; what it gains, a regulariser gains.
+to learn in it of the video at hand; what it gains, a regulariser gains, or the variant's own number of steps where
+that is not the baseline's. Method and control take the same steps.
 
     variants |= controls(variants)                     # "AA+MSFR, control" beside "AA+MSFR"
     effects(averaged(compare_variants(...)), "AA")     # three rows a variant, with intervals and verdicts
@@ -17,6 +18,7 @@ import pandas as pd
 from aqa_lib import methods
 from aqa_lib.errors import choose
 from aqa_lib.evaluation import detectable_difference, holm
+from aqa_lib.study import words
 from aqa_lib.study.tables import compare
 from aqa_lib.study.variants import resolved
 from aqa_lib.study.words import BASELINE, BEATS, LEVEL, MARK, SAME, WORDS, clause, judged, listed, places, shown
@@ -24,6 +26,7 @@ from aqa_lib.study.words import BASELINE, BEATS, LEVEL, MARK, SAME, WORDS, claus
 ENDING = ", control"
 GAIN, MECHANISM, TASK = "gain", "mechanism", "second task"
 KEY = ["block", "fraction", "variant"]
+FAMILY = ("p (Holm)", "detectable", "verdict", "why")  # what depends on the rows that Holm's correction counts
 MEANING = {GAIN: "less {baseline}", MECHANISM: "less its control", TASK: "its control less {baseline}"}
 
 
@@ -40,8 +43,9 @@ def controls(variants, of=None):
 def effects(found, baseline):
     """A row a (block, fraction, variant with a control, effect): difference with its interval, Holm's p, and verdict.
 
-    found: what comparison.averaged gives. baseline: a title, or {title: its own baseline}. p is corrected over all rows
-    of an effect. Of a variant whose mechanism was off no verdict is given on it.
+    found: what comparison.averaged gives. baseline: a title, or {title: its own baseline}, in column `baseline`. p is
+    corrected over all rows of an effect, blocks and shares of labels together. Of a variant whose mechanism was off no
+    verdict is given on it.
     """
     rows, beside = [], baseline if isinstance(baseline, dict) else {}
     for (block, fraction), part in found.groupby(["block", "fraction"], sort=False):
@@ -55,8 +59,9 @@ def effects(found, baseline):
             if row["sd"] > 0:
                 row["detectable"] = detectable_difference(row["sd"], int(row["n"]), alpha=LEVEL / len(table))
             row["verdict"], row["why"] = judged(row)
-    columns = ["block", "fraction", "variant", "effect", "n", "difference", "difference low", "difference high",
-               "p (Holm)", "half 1", "half 2", "detectable", "mechanism", "verdict", "why"]  # fmt: skip
+    columns = ["block", "fraction", "variant", "baseline", "effect", "n", "difference", "difference low",
+               "difference high", "p (Holm)", "half 1", "half 2", "detectable", "mechanism", "verdict",
+               "why"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -68,7 +73,8 @@ def _row(part, title, effect, baseline):
     row = compare(pair, "variant", other, "value").loc[one]
     values = pair.pivot(index=["draw", "seed"], columns="variant", values="value").dropna()
     spread = (values[one] - values[other]).std(ddof=1) if len(values) > 1 else np.nan
-    found = {"variant": title, "effect": effect, "n": len(values), "sd": spread, "p": row["p (Holm)"]}
+    found = {"variant": title, "baseline": baseline, "effect": effect, "n": len(values)}
+    found |= {"sd": spread, "p": row["p (Holm)"]}
     found["mechanism"] = shown(part[part["variant"] == title])
     return found | {c: row[c] for c in ("difference", "difference low", "difference high", "half 1", "half 2")}
 
@@ -82,13 +88,26 @@ def said(table, title, where=None):
 
 
 def with_controls(table, effects, off=None):
-    """A summary with its variants' differences from their controls; `off`: what `apart` set aside, at its foot."""
+    """A summary with its variants' differences from their controls; `off`: what `apart` set aside, at its foot.
+
+    One family a difference: a variant's difference from a baseline that is its gain in `effects` as well has p (Holm),
+    detectable, verdict and why of its gain, corrected over all gains, so that no sentence from `effects` contradicts
+    the table. The other rows keep those of `summary`, corrected over all variants of their block and share of labels.
+    """
     names = {"difference": "less its control", "difference low": "low, less its control",
              "difference high": "high, less its control", "p (Holm)": "p (Holm), less its control",
              "verdict": "verdict, less its control"}  # fmt: skip
+    effects = effects.assign(fraction=effects["fraction"].round(6))  # as a summary has it
     mine = effects[effects["effect"] == MECHANISM].rename(columns=names)
-    mine["fraction"] = mine["fraction"].round(6)  # as a summary has it
-    table = table.merge(mine[[*KEY, *names.values()]], on=KEY, how="left").round(6)
+    table, keys = table.merge(mine[[*KEY, *names.values()]], on=KEY, how="left"), pd.MultiIndex.from_frame(table[KEY])
+    for baseline, verdict in words.verdict_columns(table).items():
+        gains = effects[(effects["effect"] == GAIN) & (effects["baseline"] == baseline)].set_index(KEY)
+        known = keys.isin(gains.index)
+        for name in FAMILY:
+            column = verdict.replace("verdict", name, 1)
+            if column in table and known.any():
+                table.loc[known, column] = gains.loc[keys[known], name].to_numpy()
+    table = table.round(6)
     return table if off is None or off.empty else pd.concat([table, off], ignore_index=True)
 
 
@@ -153,12 +172,12 @@ def spoken(who, said, baseline, named=True):
 def over_controls(table):
     """A clause without numbers: which variants beat their controls, everywhere or in part; "" where none has one."""
     rows = table[(table["effect"] == MECHANISM) & ~table["mechanism"].str.startswith(MARK)]
-    words = rows.groupby("variant", sort=False)["verdict"].agg(set)
-    above = [title for title, said in words.items() if said == {BEATS}]
-    partly = [title for title, said in words.items() if BEATS in said and title not in above]
-    if len(words) == 1 and not partly:
-        return f"{words.index[0]} {'beats' if above else 'does not beat'} its control"
-    parts = [f"{listed(n)}{end}" for n, end in ((above, ""), (partly, " in part")) if n] or ["none"] * bool(len(words))
+    told = rows.groupby("variant", sort=False)["verdict"].agg(set)
+    above = [title for title, said in told.items() if said == {BEATS}]
+    partly = [title for title, said in told.items() if BEATS in said and title not in above]
+    if len(told) == 1 and not partly:
+        return f"{told.index[0]} {'beats' if above else 'does not beat'} its control"
+    parts = [f"{listed(n)}{end}" for n, end in ((above, ""), (partly, " in part")) if n] or ["none"] * bool(len(told))
     if len(" ".join(parts).split()) > WORDS // 3:
         parts = ["some"]
-    return f"over {'their controls' if len(words) > 1 else 'its control'}: {', '.join(parts)}" if parts else ""
+    return f"over {'their controls' if len(told) > 1 else 'its control'}: {', '.join(parts)}" if parts else ""

@@ -13,9 +13,9 @@ the first draw is on the data set with that option at 100, the next at 101, and 
 data, the test items, the label draw and the initialisation.
 
 The folds of a part are measured one by one and averaged; with `pool: true` their predictions are joined and measured
-once. `published` says whether published numbers were measured in this way, so that they may stand beside the block; by
-default they were where the split is "official". A block on recordings made up in the layout of a real set
-(meta["stand-in"]) is called so and has no published numbers.
+once; that needs one data set for all replicates, without `worlds`. `published` says whether published numbers were
+measured in this way, so that they may stand beside the block; by default they were where the split is "official". A
+block on recordings made up in the layout of a real set (meta["stand-in"]) is called so and has no published numbers.
 """
 
 from dataclasses import dataclass, field
@@ -93,6 +93,8 @@ def _parts(name, block, data, root):
     for key in ("pool", "published"):
         if not isinstance(block.get(key, False), bool):
             raise UserError(f"{key} takes true or false, but got {block[key]!r}")
+    if worlds and block.get("pool"):
+        raise UserError("pool joins the folds of one data set, but with worlds each replicate has its own: give one")
     asked = block.get("split", "official")
     pool, published = block.get("pool", False), block.get("published", asked == "official")
     found = []

@@ -99,9 +99,11 @@ def joined(*sentences):
 def standing(table, baseline, blind=(), close=""):
     """A sentence, without numbers: who beats the baseline in all blocks and shares of labels, or in part of them.
 
+    table: of `summary`, or of effects.with_controls where that is the table shown, so that both have one family.
     blind: the variants that see no video (variants.guessed), of which the best verdict is said. Controls are not named.
     close: a clause for the end (effects.over_controls).
     """
+    table = table[table["verdict"].notna()]  # without its foot
     table = table[[not is_control(table.loc[[i]]) for i in table.index]]
     words = table[table["variant"] != baseline].groupby("variant", sort=False)["verdict"].agg(list)
     if all(word == NONE for said in words for word in said):

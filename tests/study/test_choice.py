@@ -111,6 +111,19 @@ def test_a_candidate_that_does_not_live_is_shown_and_not_chosen():
     assert (use["use"], use["off is as good"]) == ("w 9", "no")
 
 
+def test_off_is_as_good_unless_the_chosen_one_is_better_by_more_than_a_standard_error():
+    of, flat = {"M": {"w": [0, 1]}}, [1.0, 1.0, 1.0]
+    for errors, answer in [((0.9, 0.9, 1.1), "yes"), ((0.8, 0.9, 0.95), "no"), ((1.1, 1.2, 1.3), "yes"), ((0.8,), "-")]:
+        table = made({"M, w 0": [flat] * len(errors), "M, w 1": [[e] * 3 for e in errors]}, lives={"M, w 1"})
+        half = np.log(errors) / 2  # of the roots
+        use = settled(table, of).iloc[0]
+        assert use["more"] == pytest.approx(half.mean()) and use["off is as good"] == answer
+        if len(errors) > 1:
+            assert use["se"] == pytest.approx(half.std(ddof=1) / 3**0.5)
+            assert (half.mean() >= -half.std(ddof=1) / 3**0.5) == (answer == "yes")
+    assert settled(made({"M, w 1": [flat] * 2}, lives={"M, w 1"}), of).iloc[0]["off is as good"] == "-"
+
+
 def test_where_none_lives_it_is_said():
     use = settled(made(CURVES, dead=set(CURVES)), OF_M).iloc[0]
     assert use["use"] == "none lives" and pd.isna(use["steps"]) and use["off is as good"] == "-"

@@ -1,6 +1,9 @@
 """Replicates that are worlds: each on a data set of its own; blocks crossed from axes."""
 
+import numpy as np
 import pytest
+from scipy.stats import spearmanr
+from sklearn.linear_model import Ridge
 
 from aqa_lib import Study
 from aqa_lib import data as data_sets
@@ -36,17 +39,30 @@ def test_each_replicate_is_a_world_with_its_own_labels_and_seed(monkeypatch, tmp
 
 
 def one_ridge(world, draw):
-    """The rank correlation of scikit-learn's ridge on the mean features of one world, with the method's own choice."""
-    from scipy.stats import spearmanr
-
-    from aqa_lib.training import train
-
-    options = {k: v for k, v in world.items() if k != "name"}
-    data = data_sets.load("surrogate", **options)
+    """The rank correlation of a ridge on the mean features of one world, its alpha by leave-one-out error."""
+    data = data_sets.load("surrogate", **{k: v for k, v in world.items() if k != "name"})
     split = official(data)
-    (result,) = train("ridge", data, split, [{"fraction": 0.5, "draw": draw, "seed": draw}])
-    assert len(label_draw(data, 0.5, draw, "stratified", split)) == result.metrics["labels"]
-    return spearmanr(result.predictions.iloc[:, -1], data.scores[split.test])[0]
+    labelled = label_draw(data, 0.5, draw, "stratified", split)
+    x, y = data.features[labelled].mean(1), data.scores[labelled]  # [n,D], [n]
+    mean, sd = x.mean(0), x.std(0)
+    x = (x - mean) / sd
+
+    def left_out(alpha):
+        """The squared error of each video scored by the ridge of all others, which are fitted anew."""
+        others = [np.arange(len(y)) != i for i in range(len(y))]
+        return np.mean([(Ridge(alpha).fit(x[o], y[o]).predict(x[~o]) - y[~o]) ** 2 for o in others])
+
+    model = Ridge(min(np.logspace(-2, 5, 15), key=left_out)).fit(x, y)
+    test = (data.features[split.test].mean(1) - mean) / sd
+    return spearmanr(model.predict(test), data.scores[split.test])[0]
+
+
+def test_worlds_are_not_pooled():
+    """Joined predictions are measured on the scores of one data set."""
+    both = {"split": "official", "worlds": {"seed": 31}, "pool": True}
+    with pytest.raises(UserError, match="block 'a': pool joins the folds of one data set, but with worlds"):
+        parts_of(SMALL, {"a": both})
+    assert parts_of(SMALL, {"a": {**both, "pool": False}}) and parts_of(SMALL, {"a": {**both, "worlds": {}}})
 
 
 def test_worlds_count_on_from_a_whole_number():
