@@ -34,7 +34,7 @@ import torch.nn.functional as F
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
-from aqa_lib.methods._exchange import EXCHANGE, another, by_video, exchanged, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, by_video, exchanged, exchanging, taken
 from aqa_lib.methods._order import nearness, rank_error, ranks, seriate
 from aqa_lib.methods.base import Setting
 
@@ -71,7 +71,7 @@ class CLSS(Encoded):
     def target(similarity, batch):
         """Ranks of nearness [K,B,B] in the order of the unlabelled; in a control each has the place of another."""
         order = seriate(similarity)
-        if any(s["exchange"] for s in batch.runs):
+        if exchanging(batch):
             order = taken(order, another(batch))
         return nearness(order).to(similarity.dtype)
 

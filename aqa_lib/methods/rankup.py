@@ -28,7 +28,7 @@ import torch.nn.functional as F
 from aqa_lib import losses
 from aqa_lib.methods import _ranks
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, strong, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, by_video, deviation, exchanged, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, by_video, deviation, exchanged, exchanging, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.rankup import RankUp
 
@@ -48,6 +48,7 @@ class Ranking(Encoded):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
+    from_the_start = ("agreement",)
     PLACES = {"another": 1, "drop0": 4, "drop1": 4, "drop2": 4, "hide": 3, "noise": 1}  # the last ones are a look's
 
     def build(self, runs, data):
@@ -92,7 +93,7 @@ class Ranking(Encoded):
     def orders(model, f_weak, batch):
         """d [K,B,B] of the weak views, without gradient; in a control those of the pairs of other videos."""
         d = model.pairs(f_weak).detach()
-        if any(run["exchange"] for run in batch.runs):
+        if exchanging(batch):
             place = another(batch)
             d = taken(d, place).gather(2, place.unsqueeze(1).expand_as(d))
         return d

@@ -34,7 +34,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, follow, strong, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, exchanging, taken
 from aqa_lib.methods._ranks import winner
 from aqa_lib.methods.base import Method, Setting
 from aqa_lib.models.functions import uniform
@@ -54,6 +54,7 @@ class TeacherReferenceStudent(Method):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
+    from_the_start = ("imitation",)
     PLACES = {"another": 1, "hide": 2, "noise": 1, "other": 1}
 
     def build(self, runs, data):
@@ -138,7 +139,7 @@ class TeacherReferenceStudent(Method):
         better, variance = model.reference(x, batch.x[:, LABELLED])
         found = {"teacher": model.teacher(x), "reference": (batch.y + better, variance)}
         labels = [remember(batch, who, *output, learning) for who, output in found.items()]
-        if any(s["exchange"] for s in batch.runs):
+        if exchanging(batch):
             labels = [taken(label, another(batch)) for label in labels]
         return labels
 

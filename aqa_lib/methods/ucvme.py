@@ -26,7 +26,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, for_all
-from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, exchanging, taken
 from aqa_lib.methods.base import SHARES, Setting
 from aqa_lib.models.functions import hashed
 from aqa_lib.models.ucvme import UCVME
@@ -43,7 +43,7 @@ class UncertaintyConsistency(Encoded):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
-    from_the_start = ("uncertainty",)
+    from_the_start = ("consistency", "uncertainty")
     PLACES = {"another": 1, "drop0": 4, "drop1": 4, "drop2": 4, "pass0": 2, "pass1": 2, "pass2": 2}
 
     def build(self, runs, data):
@@ -99,7 +99,7 @@ class UncertaintyConsistency(Encoded):
     def targets_of(self, model, batch):
         """y~ and z~ [K,B] of the unlabelled; in a control those of others."""
         found = self.ensemble(model, batch)
-        return [taken(part, another(batch)) for part in found] if any(s["exchange"] for s in batch.runs) else found
+        return [taken(part, another(batch)) for part in found] if exchanging(batch) else found
 
     @staticmethod
     @torch.no_grad()
