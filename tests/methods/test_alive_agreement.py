@@ -96,7 +96,7 @@ def by_hand(name, B=5, **fields):
     y = torch.from_numpy(rng.gamma(2.0, size=(1, B)))
     settings = methods.get(name).resolve({})
     items = torch.arange(2 * B).view(1, 2, B) % (B + 2)
-    batch = SimpleNamespace(runs=[settings], y=y, probe=True, items=items, memory={}, **fields)
+    batch = SimpleNamespace(runs=[settings], y=y, probe=True, own=True, items=items, memory={}, **fields)
     batch.weight = lambda name: torch.tensor([float(settings[name])], dtype=y.dtype)
     return methods.get(name), batch, rng
 
