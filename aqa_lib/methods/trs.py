@@ -25,7 +25,10 @@ number; labelled videos are not augmented; the augmentations of aqa_lib/methods/
 other methods' learning rate.
 
 Mechanism: "imitation", after burn-in; other, and control: the memories' scores of another video. A look takes absolute
-errors; a video kept aside is in no memory, so its scores are the outputs of the moment.
+errors; a video kept aside is in no memory, so its scores are the outputs of the moment. The teacher starts as the
+student, so an untrained network has an index of .08 to .13 (t 5 to 7, three seeds) and t is of its growth. What grows,
+labels teach alone: on the quick surrogate with 40 % of them (rate 8e-3, 800 steps, one block) the index is .44 to .53
+with the term and .33 to .47 without; it is on in two of three.
 """
 
 import math

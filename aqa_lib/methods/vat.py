@@ -19,6 +19,9 @@ ran away on an easy surrogate at learning rate 4e-3 (to 10^5, in six of eight ru
 
 Exchange index: how far a random direction of the same norm moves q, against how far r_u does (distances, not their
 squares, which a few videos decide). Control: r of another video of the batch in the place of r_u.
+An adversary beats a lot in every network that is not constant: on the quick surrogate with 40 % of the labels (rate
+8e-3, 800 steps, eps .625, three seeds) the index is .84 to .86 before training and .94 to .97 after it, with the term,
+without it and in the control. So of VAT the share alone says whether it is on: .24 to .59, the control's .28 to .72.
 """
 
 import torch

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import advance, make_stack, noise_set, world
+from helpers import advance, make_stack, noise_set, three_kinds, world
 
 from aqa_lib import methods
 from aqa_lib.data import load
@@ -392,6 +392,15 @@ def on(data, runs, fraction=0.4, **settings):
 def test_the_recovery_of_the_default_surrogate(settings, state):
     states, _ = on(load("surrogate"), 3, **settings)
     assert states == [state] * 3
+
+
+@pytest.mark.slow
+def test_recovery_is_learnt_from_its_own_term_alone():
+    """Neither labels nor another video's segments teach it."""
+    run, off, control = (kind["recovery"] for kind in three_kinds("s4aqa", {"lambda1": 0.0}, align=False))
+    assert (run.state == "on").all() and (control.share > 0.02).all()
+    assert run["index"].min() > 0.3 > 0.02 > max(off["index"].abs().max(), control["index"].abs().max())
+    assert run.t.min() > 3 > max(off.t.max(), control.t.max())
 
 
 @pytest.mark.slow
