@@ -18,9 +18,10 @@ Mechanisms: "consistency" of scores and "uncertainty" of log variances; other, a
 A look takes the absolute errors of y and of z; with exp(-z~) few videos would decide. Half of y~ is a network's own, so
 the consistency of untrained networks has an index of .35, and t is of the growth since then: on the quick surrogate
 with 40 % of the labels (rate 8e-3, 800 steps, three seeds) to .70 to .82, t 2.1 to 3.4, on in one of three; without the
-term to .69, t about 2; in the control to .30 to .44. Neither does the uncertainty say anything of errors, whatever its state: on the quick surrogate with 40 % of
-the labels (rate 8e-3, 250 steps, six seeds) z and the log of the squared error correlate by -.16 to .15 over unlabelled
-videos, and the stated variance is .12 to .28 where the squared error is .37 to .53.
+term to .69, t about 2; in the control to .30 to .44. Neither does the uncertainty say anything of errors, whatever its
+state: on the quick surrogate with 40 % of the labels (rate 8e-3, 250 steps, six seeds) z and the log of the squared
+error correlate by -.16 to .15 over unlabelled videos, and the stated variance is .12 to .28 where the squared error is
+.37 to .53.
 """
 
 import torch

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import advance, losses_of, make_stack, noise_set, three_kinds
+from ragged_cases import uneven
 
 from aqa_lib import methods
 from benchmarks.plain.vat import Peer
@@ -164,6 +165,16 @@ def test_a_control_of_vat_goes_where_anothers_adversary_goes(data):
     assert torch.allclose(norms, torch.full((B,), 0.5, dtype=torch.float64))
     on = 1 + int(batch.keys["another"][1, 0]) % (B - 1)
     assert torch.equal(r[1], adversary[1].roll(-on, 1)) and not torch.equal(r[1], adversary[1])
+
+
+def test_a_control_of_vat_ends_where_its_video_ends():
+    stack = make_stack("vat", uneven(), [{**RUN, "exchange": True, "eps": 0.5}], dtype=torch.float64)
+    batch = stack.batch(0)
+    x = batch.x[:, 1]
+    r = stack.method.perturbation(stack.model, x, stack.method.virtual(stack.model, x, batch).detach(), batch)
+    beyond = batch.mask_of(1) == 0
+    assert beyond.any() and (r[beyond] == 0).all()
+    assert torch.allclose(r.transpose(1, 2).flatten(2).norm(dim=2), torch.full((1, B), 0.5, dtype=torch.float64))
 
 
 def test_a_control_of_s4l_has_rotations_by_lot(data):
