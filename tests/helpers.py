@@ -1,16 +1,19 @@
 """What tests of methods share: a small set of noise, a stack to step through, and gradients by part of the network."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+import yaml
 
 from aqa_lib import methods
 from aqa_lib.data import load
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.splits import official
 from aqa_lib.tasks import SCORES
+from aqa_lib.training import train
 from aqa_lib.training.stack import Stack
 
 
@@ -44,6 +47,29 @@ def make_stack(method, data, runs=({},), device="cpu", split=None, **kw):
     torch.set_num_threads(1)
     labels = [SCORES.labels(data, part, s) for part, s in zip(split, runs, strict=True)]
     return Stack(method, data, split, runs, labels, device, **kw)
+
+
+def stated(name):
+    """Steps, rate and settings of a method as configs/full.yaml compares it, with 40 % of the labels."""
+    text = (Path(__file__).parents[1] / "configs" / "full.yaml").read_text()
+    blocks = {e.get("name", e["notebook"]): e["parameters"] for e in yaml.safe_load(text)["notebooks"]}
+    given = blocks["30_compare"]
+    own = given["settings"].get(methods.get(name).title) or given["settings"].get(name) or {}
+    return {"fraction": 0.4, "steps": given["steps"], "lr": given["lr"], **own}
+
+
+def three_kinds(name, off, seeds=3, **more):
+    """({mechanism: table of runs}, without its weight, of its control): index, t, share and state as configs/full.yaml
+    trains it on the quick surrogate, a row a seed; labels, draws and videos kept aside are the same in all three."""
+    data, method = load("surrogate"), methods.get(name)
+    runs = [{**stated(name), **more, "seed": k, "draw": k} for k in range(seeds)]
+    found = train(name, data, official(data), [{**run, **kind} for kind in ({}, off, method.control) for run in runs])
+    metrics = [r.metrics for r in found]
+    numbers = {
+        m: pd.DataFrame({n: [row[f"{m}_{n}"] for row in metrics] for n in ("index", "t", "share", "state")})
+        for m in method.mechanisms(found[0].settings)
+    }
+    return [{m: t.iloc[i * seeds : (i + 1) * seeds] for m, t in numbers.items()} for i in range(3)]
 
 
 def scores(stack, items):

@@ -17,9 +17,11 @@ def gradient_norms(terms, parameters):
 
 
 def balanced(batch, weights, norms):
-    """Weights with which each auxiliary gradient has lambda times the norm of the regression's."""
+    """Weights with which each auxiliary gradient has lambda times the norm of the regression's; the batch keeps the
+    ratios of norms, by which lambdas are multiplied."""
     kept = batch.memory["norms"]  # [K,3], averages of about ten steps
     now = torch.stack([norms.get(name, torch.ones_like(kept[:, 0])) for name in TERMS], 1)
     kept.copy_(now if batch.step == 0 else torch.lerp(kept, now, 0.1))
     ratio = {name: kept[:, 0] / kept[:, i].clamp(min=1e-12) for i, name in enumerate(TERMS)}
+    batch.made["ratio"] = ratio
     return {n: w if n == "regression" else w * ratio[n] for n, w in weights.items()}

@@ -4,7 +4,8 @@
 
 Outputs are the same on both sides; only the pairing of videos and targets is broken, by rolls within the batch. A
 mechanism that has learnt nothing of its video (a decoder that returns one constant) has a = 0, whatever its loss. The
-same exchange, in training, makes the control of a method: its term is on and has nothing to learn.
+same exchange, in training, makes the control of a method: its term is on and has nothing to learn. A look at a control
+is of its own targets all the same: what it knows of them, it has from elsewhere.
 """
 
 from dataclasses import dataclass
@@ -59,6 +60,11 @@ def spread(y):
 def deviation(y):
     """Mean absolute deviation of each run's targets [K,B] -> [K]: the size of costs that are absolute errors."""
     return (y - y.mean(1, keepdim=True)).abs().mean(1)
+
+
+def exchanging(batch):
+    """Whether any run of the batch has another video's target: a control in training, never in a look at it."""
+    return not batch.own and any(s["exchange"] for s in batch.runs)
 
 
 def another(batch):

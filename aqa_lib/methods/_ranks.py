@@ -13,7 +13,7 @@ what the network predicts of one more weak view, among the last predictions of t
 import torch
 
 from aqa_lib.methods._encoded import UNLABELLED, weak
-from aqa_lib.methods._exchange import another, taken
+from aqa_lib.methods._exchange import another, exchanging, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import constant
 
@@ -66,7 +66,7 @@ def pseudo(method, model, batch, predicted):
     memory["raw"].scatter_(1, items, seen.gather(1, latest))
     aligned = align(memory["raw"], batch.stack.y) if batch.probe else memory["aligned"]
     aligned = aligned.gather(1, items)
-    if any(s["exchange"] for s in batch.runs):
+    if exchanging(batch):
         aligned = taken(aligned, another(batch))
     return torch.where(aligned.isfinite(), aligned, predicted)
 

@@ -22,7 +22,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, follow, strong, teacher_of, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, exchanging, spread, taken
 from aqa_lib.methods.base import Setting
 
 
@@ -87,7 +87,7 @@ class MeanTeacher(Encoded):
         with torch.no_grad(), model.teacher.still():
             f_teacher = self.encode(model.teacher, first.unsqueeze(1), batch, (UNLABELLED,), first=2)
             target = model.teacher.scores(f_teacher[:, 0])
-        if any(s["exchange"] for s in batch.runs):
+        if exchanging(batch):
             target = taken(target, another(batch))
         return model.scores(f[:, 0]), model.scores(f[:, 1]), target
 

@@ -26,7 +26,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, exchanging, spread, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import hashed, uniform
 
@@ -69,7 +69,7 @@ class MixMatch(Encoded):
         with torch.no_grad(), model.still():
             f = self.encode(model, x[:, 1:], batch, (UNLABELLED, UNLABELLED), first=3)
             pseudo = (model.scores(f[:, 0]) + model.scores(f[:, 1])) / 2
-        if any(s["exchange"] for s in batch.runs):
+        if exchanging(batch):
             pseudo = taken(pseudo, another(batch))
         return x, pseudo
 

@@ -19,7 +19,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, strong, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, exchanging, spread, taken
 from aqa_lib.methods.base import Setting
 
 
@@ -68,7 +68,7 @@ class PiModel(Encoded):
         )
         labelled, target, student = (model.scores(f[:, s]) for s in range(3))
         target = target.detach()
-        if any(s["exchange"] for s in batch.runs):
+        if exchanging(batch):
             target = taken(target, another(batch))
         return labelled, student, target
 

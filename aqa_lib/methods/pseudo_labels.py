@@ -14,7 +14,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded, for_all
-from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, spread, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, exchanged, exchanging, spread, taken
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import constant
 
@@ -71,7 +71,7 @@ class PseudoLabels(Encoded):
     def pseudo(batch):
         """The pseudo-labels [K,B] of the unlabelled videos; in a control those of others."""
         pseudo = batch.memory["pseudo"].gather(1, batch.items[:, UNLABELLED])
-        return taken(pseudo, another(batch)) if any(s["exchange"] for s in batch.runs) else pseudo
+        return taken(pseudo, another(batch)) if exchanging(batch) else pseudo
 
     def alive(self, model, batch):
         """The pseudo-label of another video."""

@@ -40,7 +40,7 @@ from aqa_lib import losses
 from aqa_lib.errors import UserError
 from aqa_lib.methods._balance import TERMS, balanced, gradient_norms
 from aqa_lib.methods._encoded import for_all
-from aqa_lib.methods._exchange import EXCHANGE, Exchange, another, exchanged
+from aqa_lib.methods._exchange import EXCHANGE, Exchange, another, exchanged, exchanging
 from aqa_lib.methods._recovery import encode, keep, keep_alike, recovery_error
 from aqa_lib.methods.base import SHARES, Method, Setting
 from aqa_lib.models.functions import constant, hashed, resampled, reverse_gradient
@@ -122,7 +122,7 @@ class SemiSupervised(Method):
         terms = {"regression": losses.squared_error(model.scores(f[LABELLED]), batch.y)}
         weights = {"regression": None}
         if MASKED in used:
-            place = another(batch) if any(s["exchange"] for s in batch.runs) else None
+            place = another(batch) if exchanging(batch) else None
             terms["recovery"] = self.recovery(batch, recovered, self.targets_of(model, batch, keep, used, place), used)
             weights["recovery"] = batch.weight("lambda1", "recover")
         if any(s["align"] for s in batch.runs):
@@ -183,7 +183,8 @@ class SemiSupervised(Method):
 
     def auxiliary(self, batch, terms):
         weights = {"recovery": ("lambda1", "recover"), "alignment": ("lambda2", "align")}
-        return {name: batch.weight(*weights[name]) * terms[name] for name in weights if name in terms}
+        ratio = batch.made.get("ratio", {})
+        return {n: batch.weight(*w) * ratio.get(n, 1) * terms[n] for n, w in weights.items() if n in terms}
 
     def alive(self, model, batch):
         """Recovery: the same place of another video. Alignment: the domains exchanged."""
@@ -282,7 +283,7 @@ class SemiSupervised(Method):
         """L_adv, or the squared MMD of labelled and unlabelled encodings, with the weights of Eq. 6; [K]."""
         weight = batch.table(self.set_weights)[:, sets]
         kind, keeps = batch.runs[0]["alignment"], None
-        if any(s["exchange"] for s in batch.runs):  # the control's domains are drawn by lot
+        if exchanging(batch):  # the control's domains are drawn by lot
             keeps = torch.where(batch.weight("exchange").unsqueeze(1) > 0, self.lot(batch), 1.0)
         if kind != "grl":
             signs = constant(tuple(1.0 if s == LABELLED else -1.0 for s in sets), weight.dtype, weight.device)

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
-from aqa_lib.methods._exchange import EXCHANGE, Exchange
+from aqa_lib.methods._exchange import EXCHANGE, Exchange, exchanging
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import hashed
 from aqa_lib.models.s4l import S4L
@@ -71,7 +71,7 @@ class SelfSupervised(Encoded):
         f = self.encode(model, x, batch, (LABELLED, UNLABELLED))
         K, B = batch.y.shape
         turned = torch.arange(4, device=x.device).repeat_interleave(B).repeat(K, 2)
-        if any(s["exchange"] for s in batch.runs):  # the copies of each unlabelled video of a control, turned by lot
+        if exchanging(batch):  # the copies of each unlabelled video of a control, turned by lot
             lots = hashed(batch.keys["another"][:, 0], B) % 4 * (batch.weight("exchange") > 0).unsqueeze(1)
             turned = (turned + torch.cat([torch.zeros_like(lots).repeat(1, 4), lots.repeat(1, 4)], 1)) % 4
         return f, model.rotations(f.flatten(1, 2)), turned

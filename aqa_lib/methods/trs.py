@@ -25,7 +25,10 @@ number; labelled videos are not augmented; the augmentations of aqa_lib/methods/
 other methods' learning rate.
 
 Mechanism: "imitation", after burn-in; other, and control: the memories' scores of another video. A look takes absolute
-errors; a video kept aside is in no memory, so its scores are the outputs of the moment.
+errors; a video kept aside is in no memory, so its scores are the outputs of the moment. The teacher starts as the
+student, so an untrained network has an index of .08 to .13 (t 5 to 7, three seeds) and t is of its growth. What grows,
+labels teach alone: on the quick surrogate with 40 % of them (rate 8e-3, 800 steps, one block) the index is .44 to .53
+with the term and .33 to .47 without; it is on in two of three.
 """
 
 import math
@@ -34,7 +37,7 @@ import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, follow, strong, weak
-from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, taken
+from aqa_lib.methods._exchange import EXCHANGE, another, deviation, exchanged, exchanging, taken
 from aqa_lib.methods._ranks import winner
 from aqa_lib.methods.base import Method, Setting
 from aqa_lib.models.functions import uniform
@@ -54,6 +57,7 @@ class TeacherReferenceStudent(Method):
         "exchange": EXCHANGE,
     }
     control = {"exchange": True}
+    from_the_start = ("imitation",)
     PLACES = {"another": 1, "hide": 2, "noise": 1, "other": 1}
 
     def build(self, runs, data):
@@ -138,7 +142,7 @@ class TeacherReferenceStudent(Method):
         better, variance = model.reference(x, batch.x[:, LABELLED])
         found = {"teacher": model.teacher(x), "reference": (batch.y + better, variance)}
         labels = [remember(batch, who, *output, learning) for who, output in found.items()]
-        if any(s["exchange"] for s in batch.runs):
+        if exchanging(batch):
             labels = [taken(label, another(batch)) for label in labels]
         return labels
 

@@ -18,14 +18,17 @@ ran away on an easy surrogate at learning rate 4e-3 (to 10^5, in six of eight ru
 5e-4; without it none did.
 
 Exchange index: how far a random direction of the same norm moves q, against how far r_u does (distances, not their
-squares, which a few videos decide). Control: a random direction in the place of r_u.
+squares, which a few videos decide). Control: r of another video of the batch in the place of r_u.
+An adversary beats a lot in every network that is not constant: on the quick surrogate with 40 % of the labels (rate
+8e-3, 800 steps, eps .625, three seeds) the index is .84 to .86 before training and .94 to .97 after it, with the term,
+without it and in the control. So of VAT the share alone says whether it is on: .24 to .59, the control's .28 to .72.
 """
 
 import torch
 
 from aqa_lib import losses
 from aqa_lib.methods._encoded import LABELLED, UNLABELLED, Encoded
-from aqa_lib.methods._exchange import EXCHANGE, Exchange
+from aqa_lib.methods._exchange import EXCHANGE, Exchange, another, exchanging
 from aqa_lib.methods.base import Setting
 from aqa_lib.models.functions import uniform
 
@@ -65,28 +68,30 @@ class VAT(Encoded):
         x, label = batch.x[:, UNLABELLED], model.regressor.first(f[:, UNLABELLED])
         with torch.enable_grad():
             r = self.perturbation(model, x, label, batch)
-        lots = self.lot(batch, "direction") * batch.weight("eps").view(-1, 1, 1, 1)
+        lots = self.lot(batch) * batch.weight("eps").view(-1, 1, 1, 1)
         own, other = (distances(self.virtual(model, x + p, batch), label).sqrt() for p in (lots, r))
         return {"adversarial": Exchange(own, other, label.var(1, correction=0).sum(1).sqrt())}
 
     def perturbation(self, model, x, label, batch):
-        """r [K,T,B,D] of each run: the adversary's or, in a control, one of the same norm by lot."""
+        """r [K,T,B,D] of each run: the adversary's; in a control that of another video, of the same norm."""
         r = self.adversary(model, x, label, batch)
-        if any(s["exchange"] for s in batch.runs):
-            control, eps = (batch.weight(name).view(-1, 1, 1, 1) for name in ("exchange", "eps"))
-            r = torch.where(control > 0, self.lot(batch, "another") * eps, r)
+        if exchanging(batch):
+            others, mask = r.gather(2, another(batch)[:, None, :, None].expand_as(r)), batch.mask_of(UNLABELLED)
+            if mask is not None:  # of longer videos nothing beyond this one's end
+                others = direction(others * mask.unsqueeze(-1)) * batch.weight("eps").view(-1, 1, 1, 1)
+            r = torch.where(batch.weight("exchange").view(-1, 1, 1, 1) > 0, others, r)
         return r
 
     @staticmethod
-    def lot(batch, stream):
+    def lot(batch):
         """A direction [K,T,B,D] of norm 1 for each unlabelled video, by lot."""
         x, mask = batch.x[:, UNLABELLED], batch.mask_of(UNLABELLED)
-        d = uniform(batch.keys[stream][:, 0], x.shape[1:]).to(x.dtype) - 0.5
+        d = uniform(batch.keys["direction"][:, 0], x.shape[1:]).to(x.dtype) - 0.5
         return direction(d if mask is None else d * mask.unsqueeze(-1))
 
     def adversary(self, model, x, label, batch):
         """The perturbations r [K,T,B,D] of x that move its virtual labels most; they have no gradient."""
-        d = (self.lot(batch, "direction") * batch.weight("xi").view(-1, 1, 1, 1)).requires_grad_()
+        d = (self.lot(batch) * batch.weight("xi").view(-1, 1, 1, 1)).requires_grad_()
         (g,) = torch.autograd.grad(distance(self.virtual(model, x + d, batch), label).sum(), d)
         return direction(g) * batch.weight("eps").view(-1, 1, 1, 1)
 

@@ -72,7 +72,7 @@ def look(stack, step, rounds=ROUNDS, gradients=True):
         for p in range(len(items)):
             stack.memory = {name: value.clone() for name, value in memory.items()}
             with torch.no_grad():
-                found = method.alive(model, stack.probe(items[p], p, step))
+                found = method.alive(model, stack.probe(items[p], p, step, own=True))
             for name, exchange in found.items():
                 seen.setdefault(name, []).append(exchange)
         model.train()

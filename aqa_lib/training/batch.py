@@ -20,6 +20,7 @@ class Batch:
     mask: torch.Tensor | None = None  # [K,S,T,B] 1 up to the end of each video, 0 beyond; None: all are of one length
     rows: torch.Tensor | None = None  # [K,S,T,B] where their segments stand in the pool
     probe: bool = False  # of a look at the mechanisms: videos that no step draws
+    own: bool = False  # every video has its own target, in a control as well
     made: dict = field(default_factory=dict)
 
     @property

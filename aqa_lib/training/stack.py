@@ -120,12 +120,15 @@ class Stack:
         chosen = self.method.sample(self, step)
         return self.made_of(items if chosen is None else chosen, keys, step, first)
 
-    def probe(self, items, number, step):
-        """A batch of items [K,2,B] with the keys of this number, the same whenever it is asked for."""
+    def probe(self, items, number, step, own=False):
+        """A batch of items [K,2,B] with the keys of this number, the same whenever it is asked for.
+
+        own: controls have their own targets, too.
+        """
         keys = [[chance.key(word, "probe", number) for word in row.tolist()] for row in self.base]
         keys = torch.from_numpy(np.array(keys, dtype=np.uint64).reshape(self.base.shape).view(np.int64))
         batch = self.made_of(items, keys.to(self.device), step)
-        batch.probe = True
+        batch.probe, batch.own = True, own
         return batch
 
     def made_of(self, items, keys, step, first=False):

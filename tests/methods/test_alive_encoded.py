@@ -1,23 +1,22 @@
-"""VAT, pseudo-labels, mean teacher, Pi-model, MixMatch and S4L: their mechanisms are on at the study's settings, the
-exchange is what arithmetic says, and a control has nothing of its own."""
+"""VAT, pseudo-labels, mean teacher, Pi-model, MixMatch and S4L: their states at the study's settings, the exchange
+by hand, and controls that learn nothing of a video and change nobody beside them."""
 
 import numpy as np
 import pytest
 import torch
-from helpers import advance, losses_of, make_stack, noise_set
+from helpers import advance, losses_of, make_stack, noise_set, three_kinds
+from ragged_cases import uneven
 
-from aqa_lib import load, methods
-from aqa_lib.data.splits import official
-from aqa_lib.training import train
+from aqa_lib import methods
 from benchmarks.plain.vat import Peer
 
-STUDY = {  # the rates and sizes of configs/study.yaml
-    "vat": {"lr": 3.2e-2, "eps": 0.625},
-    "pseudo_labels": {"lr": 1.6e-2},
-    "mean_teacher": {"lr": 3.2e-2},
-    "pi_model": {"lr": 1.6e-2},
-    "mixmatch": {"lr": 3.2e-2},
-    "s4l": {"lr": 3.2e-2},
+LIVING = {  # at the settings of configs/full.yaml: of three seeds at least so many are on, or weak
+    "vat": 3,
+    "pseudo_labels": 3,
+    "mean_teacher": 2,
+    "pi_model": 1,
+    "mixmatch": 3,
+    "s4l": 3,
 }
 TARGET = {  # what the unlabelled videos are to be
     "pseudo_labels": lambda method, model, batch: method.pseudo(batch),
@@ -34,23 +33,19 @@ def data():
     return noise_set(views=("rot90", "rot180", "rot270"))
 
 
-@pytest.fixture(scope="module")
-def surrogate():
-    return load("surrogate")
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("name", STUDY)
-def test_on_at_the_studys_settings_and_off_without_its_weight_or_its_information(name, surrogate):
-    run = {"fraction": 0.4, "steps": 250, **STUDY[name]}
-    kinds = [{}, {"weight": 0.0}, methods.get(name).control]
-    runs = [{**run, "seed": k, "draw": k, **kind} for kind in kinds for k in range(2)]
-    (mechanism,) = methods.get(name).mechanisms(methods.get(name).resolve(run))
-    found = [result.metrics for result in train(name, surrogate, official(surrogate), runs)]
-    states = [metrics[f"{mechanism}_state"] for metrics in found]
-    assert set(states[:2]) <= {"on", "weak"} and states[2:] == ["off"] * 4
-    assert all(metrics[f"{mechanism}_t"] <= 3 < found[0][f"{mechanism}_t"] for metrics in found[4:])
-    assert all(metrics[f"{mechanism}_share"] > 0.02 for metrics in found[4:])  # on, with nothing to learn
+@pytest.mark.parametrize("name", LIVING)
+def test_on_at_the_stated_settings_off_without_weight_and_more_its_own_than_its_controls(name):
+    """The control's index is of its own targets: labels alone teach a part of it, the term the rest. An adversary
+    moves every network more than a lot does, so VAT's index is alike in all three, and its share decides."""
+    run, off, control = (kind[mechanism] for kind in three_kinds(name, {"weight": 0.0}) for mechanism in kind)
+    assert run.state.isin(["on", "weak"]).sum() >= LIVING[name]
+    assert (off.state == "off").all() and (off.share < 0.001).all()
+    assert (control.share > 0.02).all()  # on, with nothing to learn of the video
+    if name == "vat":
+        assert min(kind["index"].min() for kind in (run, off, control)) > 0.9
+    else:
+        assert run["index"].mean() > control["index"].mean()
 
 
 def by_hand(scores, target):
@@ -107,7 +102,7 @@ def test_the_exchange_of_vat_is_that_of_ordinary_modules(data):
     q = peer.label(x, 0)
     moves = []
     adversary = method.adversary(stack.model, batch.x[:, 1], q[None].detach(), batch)
-    for r in (2.5 * method.lot(batch, "direction"), adversary):
+    for r in (2.5 * method.lot(batch), adversary):
         moves.append((peer.label(x + r[0].transpose(0, 1), 0) - q).norm(dim=1).detach().numpy())
     q = q.detach().numpy()
     agree(looked(stack), *moves, np.sqrt(((q - q.mean(0)) ** 2).sum(1).mean()))
@@ -157,7 +152,7 @@ def test_a_control_has_the_targets_of_others(name, data):
         assert len(set(batch.items[1, 1].tolist())) == B  # so that another place is another video
 
 
-def test_a_control_of_vat_goes_where_the_lot_says(data):
+def test_a_control_of_vat_goes_where_anothers_adversary_goes(data):
     runs = [RUN, {**RUN, "exchange": True, "eps": 0.5}]
     stack = make_stack("vat", data, runs, dtype=torch.float64)
     batch = stack.batch(0)
@@ -168,9 +163,18 @@ def test_a_control_of_vat_goes_where_the_lot_says(data):
     assert torch.equal(r[0], adversary[0])
     norms = r[1].transpose(0, 1).flatten(1).norm(dim=1)
     assert torch.allclose(norms, torch.full((B,), 0.5, dtype=torch.float64))
-    for direction in (adversary[1], stack.method.lot(batch, "direction")[1]):
-        cosine = torch.nn.functional.cosine_similarity(*(v.transpose(0, 1).flatten(1) for v in (r[1], direction)))
-        assert cosine.abs().mean() < 0.3  # 80 numbers: by chance 0.09
+    on = 1 + int(batch.keys["another"][1, 0]) % (B - 1)
+    assert torch.equal(r[1], adversary[1].roll(-on, 1)) and not torch.equal(r[1], adversary[1])
+
+
+def test_a_control_of_vat_ends_where_its_video_ends():
+    stack = make_stack("vat", uneven(), [{**RUN, "exchange": True, "eps": 0.5}], dtype=torch.float64)
+    batch = stack.batch(0)
+    x = batch.x[:, 1]
+    r = stack.method.perturbation(stack.model, x, stack.method.virtual(stack.model, x, batch).detach(), batch)
+    beyond = batch.mask_of(1) == 0
+    assert beyond.any() and (r[beyond] == 0).all()
+    assert torch.allclose(r.transpose(1, 2).flatten(2).norm(dim=2), torch.full((1, B), 0.5, dtype=torch.float64))
 
 
 def test_a_control_of_s4l_has_rotations_by_lot(data):
@@ -187,7 +191,7 @@ def test_a_control_of_s4l_has_rotations_by_lot(data):
     assert (shares - 0.25).abs().max() < 0.08  # four standard deviations of 480 draws
 
 
-@pytest.mark.parametrize("name", STUDY)
+@pytest.mark.parametrize("name", LIVING)
 def test_a_run_keeps_its_bits_beside_a_control(name, data):
     """And the control, whose term is on, is another run."""
     beside, control = {**RUN, "seed": 1, "drop": 0.5}, methods.get(name).control

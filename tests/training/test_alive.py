@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import advance, make_stack, noise_set, world
+from helpers import advance, make_stack, noise_set, three_kinds, world
 
 from aqa_lib import methods
 from aqa_lib.data import load
@@ -340,6 +340,34 @@ def test_a_share_is_that_of_the_gradients(small):
             assert row[name].share == pytest.approx((weight * norms[name] / norms["regression"])[k].item(), rel=1e-9)
 
 
+def test_a_balanced_share_is_lambda(small):
+    """Whatever the terms' own gradients: at the first step exactly, and then as far as norms are averages."""
+    run = {"fraction": 0.4, "batch": 16, "balance": True, "lambda1": 1.0, "lambda2": 0.3}
+    stack = make_stack("s4aqa", small, [run, {**run, "seed": 1, "lambda1": 0.2}], dtype=torch.float64)
+    for row, lambda1 in zip(look(stack, 0), (1.0, 0.2), strict=True):
+        assert row["recovery"].share == pytest.approx(lambda1, rel=1e-9)
+        assert row["alignment"].share == pytest.approx(0.3, rel=1e-9)
+    advance(stack, 5)
+    for row, lambda1 in zip(look(stack, 5), (1.0, 0.2), strict=True):
+        assert row["recovery"].share == pytest.approx(lambda1, rel=0.7)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_a_look_at_a_control_is_of_its_own_targets(name, small):
+    """A run and a control of one state are looked at alike; their gradients are those of what each learns."""
+    run = short(name, seed=1, **({"confidence": 0.5} if name == "rankup" else {}))  # so early no pair is as sure
+    stack = make_stack(name, small, [run, {**run, **methods.get(name).control}])
+    advance(stack, 4)
+    for part in (*stack.model.parameters(), *stack.model.buffers(), *stack.memory.values()):
+        part.data[1] = part.data[0]
+    stack.method.before(stack, 4)
+    plain, control = look(stack, 4)
+    for mechanism in plain:
+        assert np.array_equal(plain[mechanism].own, control[mechanism].own)
+        assert np.array_equal(plain[mechanism].other, control[mechanism].other)
+    assert any(plain[mechanism].share != control[mechanism].share for mechanism in plain)
+
+
 # ---- where they must say what
 
 
@@ -364,6 +392,15 @@ def on(data, runs, fraction=0.4, **settings):
 def test_the_recovery_of_the_default_surrogate(settings, state):
     states, _ = on(load("surrogate"), 3, **settings)
     assert states == [state] * 3
+
+
+@pytest.mark.slow
+def test_recovery_is_learnt_from_its_own_term_alone():
+    """Neither labels nor another video's segments teach it."""
+    run, off, control = (kind["recovery"] for kind in three_kinds("s4aqa", {"lambda1": 0.0}, align=False))
+    assert (run.state == "on").all() and (control.share > 0.02).all()
+    assert run["index"].min() > 0.3 > 0.02 > max(off["index"].abs().max(), control["index"].abs().max())
+    assert run.t.min() > 3 > max(off.t.max(), control.t.max())
 
 
 @pytest.mark.slow
