@@ -85,7 +85,7 @@ WRONG = {  # what a student may write instead: (text, in its place, the checks t
     "learns nothing": ("squared_error(model", "squared_error(0 * model", {contract.learns}, "where 0.6 is the least"),
     "says nothing": ('"factor of the loss"', '""', {contract.says_what_it_is}, "setting factor has no help"),
     "has no docstring": (GOOD.splitlines()[0], "", {contract.says_what_it_is}, "opens without a docstring"),
-    "misspells": ('.weight("', '.wieght("', set(contract.CHECKS[1:-1]), r"AttributeError: .* in line \d+ \("),
+    "misspells": ('.weight("', '.wieght("', set(contract.CHECKS[1:-2]), r"AttributeError: .* in line \d+ \("),
 }
 
 
@@ -118,7 +118,7 @@ def test_each_fault_is_found_by_its_check_and_told_in_a_sentence(what, tmp_path)
 def test_the_command_says_what_is_wrong_and_ends_with_one(tmp_path, capsys):
     assert commands.main(["check-method", written(tmp_path, GOOD.replace('"factor of the loss"', '""'))]) == 1
     out = capsys.readouterr().out
-    assert "  WRONG  its file opens with" in out and "         setting factor has no help" in out and "7 of 8" in out
+    assert "  WRONG  its file opens with" in out and "         setting factor has no help" in out and "8 of 9" in out
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,23 @@ def test_a_method_of_the_readme_passes_every_check(name, blocks, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("text", "instead", "words"),
+    [
+        ("taken(other.detach(), another(batch))", "other.detach()", "its control .* learns what the method itself"),
+        ('return {"agreement": exchanged', 'return {"agrement": exchanged', "agreement"),
+        ('"regression": regression, ', "", "regression"),
+    ],
+)
+def test_a_mechanism_that_cannot_be_looked_at_is_found(text, instead, words, blocks, tmp_path):
+    file = tmp_path / "agreement.py"
+    good = files(blocks)["agreement"]
+    assert good.count(text) == 1
+    file.write_text(good.replace(text, instead))
+    assert re.search(words, contract.complaint(contract.can_be_looked_at, methods.path(str(file))))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["recurrent", "margin", "rounds"])
 def test_in_the_package_it_passes_what_tests_ask_of_every_method(name, blocks, tmp_path, repository):
     """In a pytest of its own, whose plugin says that the file lies beside the others; also of another task."""
