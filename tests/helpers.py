@@ -53,7 +53,7 @@ def stated(name):
     """Steps, rate and settings of a method as configs/full.yaml compares it, with 40 % of the labels."""
     text = (Path(__file__).parents[1] / "configs" / "full.yaml").read_text()
     blocks = {e.get("name", e["notebook"]): e["parameters"] for e in yaml.safe_load(text)["notebooks"]}
-    given = blocks["30_compare"]
+    given = blocks["30_compare_40"]
     own = given["settings"].get(methods.get(name).title) or given["settings"].get(name) or {}
     return {"fraction": 0.4, "steps": given["steps"], "lr": given["lr"], **own}
 

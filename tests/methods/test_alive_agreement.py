@@ -40,7 +40,7 @@ def test_on_at_the_stated_settings_off_without_weight_and_more_its_own_than_its_
     for mechanism, count in living.items():
         assert run[mechanism].state.isin(["on", "weak"]).sum() >= count
         assert (off[mechanism].state == "off").all() and (off[mechanism].share < 0.001).all()
-        assert (control[mechanism].share > 0.02).all()  # on, with nothing to learn of the video
+        assert (control[mechanism].share > 0.01).all()  # felt, with nothing to learn of the video
         assert run[mechanism]["index"].mean() > control[mechanism]["index"].mean()
         if name not in ("ucvme", "trs"):  # what these two teach, labels teach as well
             assert run[mechanism]["index"].mean() > off[mechanism]["index"].mean()
