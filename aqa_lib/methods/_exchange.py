@@ -27,7 +27,7 @@ class Exchange:
     size: torch.Tensor | None = None
 
 
-def exchanged(cost, size=None, rolls=None):
+def exchanged(cost, size=None):
     """Exchange of cost(r) [K,B], the cost of every video's output with the target that stands r places further on:
     `target.roll(-r, 1)`.
 
@@ -36,7 +36,7 @@ def exchanged(cost, size=None, rolls=None):
     difference between own and other (the interaction of a two-way table is what is left).
     """
     own = cost(0)
-    each = [cost(r) for r in range(1, 1 + min(rolls or own.shape[1], own.shape[1] - 1))]
+    each = [cost(r) for r in range(1, own.shape[1])]
     row = sum(each) / len(each)
     column = sum(c.roll(r, 1) for r, c in enumerate(each, 1)) / len(each)
     return Exchange(own, row + column - row.mean(1, keepdim=True), size)
@@ -70,7 +70,8 @@ def exchanging(batch):
 def another(batch):
     """For each place of the batch another one [K,B] where a run is a control (setting `exchange`), else itself.
 
-    All places of a step move on by one number, so that nobody meets its own target.
+    All places of a step move on by one number. Where fewer videos than a batch holds are unlabelled, a batch repeats
+    them, and a video now and then meets its own target.
     """
     B = batch.items.shape[2]
     on = 1 + batch.keys["another"][:, :1].remainder(B - 1)  # Python's sign: never negative

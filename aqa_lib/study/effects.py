@@ -27,7 +27,7 @@ ENDING = ", control"
 GAIN, MECHANISM, TASK = "gain", "mechanism", "second task"
 KEY = ["block", "fraction", "variant"]
 FAMILY = ("p (Holm)", "detectable", "verdict", "why")  # what depends on the rows that Holm's correction counts
-MEANING = {GAIN: "less {baseline}", MECHANISM: "less its control", TASK: "its control less {baseline}"}
+EFFECTS = GAIN, MECHANISM, TASK
 
 
 def controls(variants, of=None):
@@ -51,8 +51,8 @@ def effects(found, baseline):
     for (block, fraction), part in found.groupby(["block", "fraction"], sort=False):
         titles = [t for t in part["variant"].unique() if f"{t}{ENDING}" in set(part["variant"])]
         rows += [{"block": block, "fraction": fraction, **_row(part, title, effect, beside.get(title, baseline))}
-                 for title in titles for effect in MEANING]  # fmt: skip
-    for effect in MEANING:
+                 for title in titles for effect in EFFECTS]  # fmt: skip
+    for effect in EFFECTS:
         table = [row for row in rows if row["effect"] == effect]
         for row, p in zip(table, holm([row["p"] for row in table]), strict=True):
             row["p (Holm)"] = p
@@ -77,14 +77,6 @@ def _row(part, title, effect, baseline):
     found |= {"sd": spread, "p": row["p (Holm)"]}
     found["mechanism"] = shown(part[part["variant"] == title])
     return found | {c: row[c] for c in ("difference", "difference low", "difference high", "half 1", "half 2")}
-
-
-def said(table, title, where=None):
-    """{effect: verdict} of one variant; where: {"block": ..., "fraction": ...}, needed where there are several."""
-    rows = table[table["variant"] == title]
-    for column, value in (where or {}).items():
-        rows = rows[rows[column] == value]
-    return dict(zip(rows["effect"], rows["verdict"], strict=True))
 
 
 def with_controls(table, effects, off=None):

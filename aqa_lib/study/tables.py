@@ -97,11 +97,6 @@ def between(interval):
     return f"{number(mean)} [{number(low)}, {number(high)}]"
 
 
-def in_words(name, row, baseline):
-    """The verdict in a row of `compare` with its names."""
-    return f"{name} {row['verdict']} {baseline}"
-
-
 def label_runs(tables):
     """Tables of several methods or variants under one another, each named in column `variant`."""
     return pd.concat([t.assign(variant=name) for name, t in tables.items()], ignore_index=True)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from aqa_lib.study.effects import GAIN, MECHANISM, TASK, controls, effects, said
+from aqa_lib.study.effects import GAIN, MECHANISM, TASK, controls, effects
 from aqa_lib.study.words import BEATS, NONE, SAME
 
 AA = np.array([0.50, 0.52, 0.49, 0.55, 0.51, 0.53])
@@ -32,7 +32,7 @@ def test_a_gain_is_the_mechanism_and_a_second_task():
         assert row["p (Holm)"] == pytest.approx(stats.ttest_1samp(d, 0).pvalue)
         assert [row["half 1"], row["half 2"]] == pytest.approx([d[:3].mean(), d[3:].mean()])
     assert table["difference"][GAIN] == pytest.approx(table["difference"][[MECHANISM, TASK]].sum())
-    assert said(table.reset_index(), "AA+MSFR") == {GAIN: BEATS, MECHANISM: BEATS, TASK: SAME}
+    assert table["verdict"].to_dict() == {GAIN: BEATS, MECHANISM: BEATS, TASK: SAME}
 
 
 def test_holm_counts_all_rows_of_an_effect():
