@@ -12,7 +12,7 @@ import pandas as pd
 
 from aqa_lib import chance
 from aqa_lib import data as data_sets
-from aqa_lib.data.splits import MIN_LABELS, label_draw, official
+from aqa_lib.data.splits import MIN_LABELS, held_out, label_draw, official
 from aqa_lib.data.splits import pairs as split_pairs
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import fisher_mean, mean_average_precision, pairwise_accuracy, relative_l2, spearman_rows
@@ -124,18 +124,17 @@ class Scores(Task):
 
     def labels(self, data, split, settings):
         drawn = label_draw(data, settings["fraction"], settings["draw"], settings["how"], split)
-        held = round(settings.get("validation", 0.0) * len(drawn))
-        train, validation = drawn[: len(drawn) - held], drawn[len(drawn) - held :]
-        if held and (held < MIN_LABELS or len(train) < MIN_LABELS):
+        train, validation, unlabelled = held_out(data, split, drawn, settings.get("validation", 0.0))
+        if len(validation) and min(len(train), len(validation)) < MIN_LABELS:
             raise UserError(
                 f"validation = {settings['validation']} of {len(drawn)} labels leaves {len(train)} to train on "
-                f"and {held} to watch; both need three: use another share or a larger fraction"
+                f"and {len(validation)} to watch; both need three: use another share or a larger fraction"
             )
         scores = np.full(len(data), np.nan)
         scores[train] = data.scores[train]
         top = np.abs(scores[train]).max()
         scale = SCALE / top if top > 0 else 1.0
-        return Labels(train, np.setdiff1d(split.train, drawn), scores, validation, scale=scale)
+        return Labels(train, unlabelled, scores, validation, scale=scale)
 
     def units(self, out, labels):
         power = {"score": 1, "quantiles": 1, "variance": 2}

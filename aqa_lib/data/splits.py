@@ -215,6 +215,25 @@ def label_draw(data, fraction, draw, how="stratified", split=None):
     return pool[stratified_order(len(pool), chance.key(*place), strata)][:count]
 
 
+def held_out(data, split, drawn, share):
+    """(train, validation, unlabelled): the share of the drawn labels that came last is held out to watch.
+
+    Where the split tests on groups of which it trains on none (people, competitions), whole groups are held out as
+    well, until at least the share is, and none of their items is unlabelled: else what is watched would be easier than
+    what is tested.
+    """
+    held, rest = round(share * len(drawn)), np.setdiff1d(split.train, drawn)
+    if held and data.groups is not None and not np.isin(data.groups[split.test], data.groups[split.train]).any():
+        groups, watched = data.groups[drawn], np.zeros(len(drawn), dtype=bool)
+        last_drawn_first = list(dict.fromkeys(groups[::-1]))
+        for group in last_drawn_first[:-1]:  # one is left to learn from
+            if watched.sum() < held:
+                watched |= groups == group
+        if watched.any():
+            return drawn[~watched], drawn[watched], rest[~np.isin(data.groups[rest], groups[watched])]
+    return drawn[: len(drawn) - held], drawn[len(drawn) - held :], rest
+
+
 def stratified_order(n, key, strata=()):
     """An order of 0..n-1 of which every beginning is spread evenly, and is random all the same.
 

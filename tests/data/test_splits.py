@@ -16,7 +16,7 @@ from scipy.stats import binomtest, ks_2samp
 
 from aqa_lib import methods
 from aqa_lib.data import AssessmentSet, load, splits
-from aqa_lib.data.splits import Split, every, get, label_draw, leak_free, official, pairs, stratified_order
+from aqa_lib.data.splits import Split, every, get, held_out, label_draw, leak_free, official, pairs, stratified_order
 from aqa_lib.errors import UserError
 from aqa_lib.tasks import SCORES
 
@@ -332,3 +332,29 @@ def test_a_pair_may_reach_from_scored_items_to_others():
     s = dataclasses.replace(s, pairs=[[0, 1], [2, 1], [3, 0]])
     train, test = pairs(s, "official")
     assert train.tolist() == [[0, 1]] and test.tolist() == [[2, 1]]
+
+
+def grouped(groups, drawn, share, test="z"):
+    """held_out of ten training items a ... j of these groups and one to test; letters in, letters out."""
+    ids, groups = list("abcdefghij") + ["t"], [*groups, test]
+    data = AssessmentSet(name="eleven", scores=np.arange(11.0), ids=ids, groups=groups)
+    split = Split("of people", np.arange(10), np.array([10]))
+    found = held_out(data, split, np.array([ids.index(i) for i in drawn]), share)
+    return ["".join(data.ids[items]) for items in found]
+
+
+def test_where_people_are_tested_whole_people_are_held_out():
+    """Of a, c, f, i the share of one half is two: i is the last, of the person of h, j; then f, of that of e, g."""
+    assert grouped("ppqqrrrsss", "acfi", 0.5) == ["ac", "fi", "bd"]
+    assert grouped("ppqqrrrsss", "acfi", 0.25) == ["acf", "i", "bdeg"]
+    assert grouped("ppqqrrrsss", "icaf", 0.25) == ["ica", "f", "bdhj"]
+    assert grouped("ppqqrrrsss", "acfi", 0.0) == ["acfi", "", "bdeghj"]
+
+
+def test_where_people_are_known_already_items_are_held_out():
+    assert grouped("ppqqrrrsss", "acfi", 0.5, test="s") == ["ac", "fi", "bdeghj"]
+    assert grouped("pppppppppp", "acfi", 0.5) == ["ac", "fi", "bdeghj"]  # all of one: nothing would be left
+
+
+def test_one_person_is_left_to_learn_from():
+    assert grouped("ppppprrrrr", "abcdf", 0.8) == ["abcd", "f", "e"]
