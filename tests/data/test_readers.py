@@ -14,6 +14,7 @@ from aqa_lib import data
 from aqa_lib.data import splits
 from aqa_lib.data.actions import actions_of, layout
 from aqa_lib.data.files.store import Store
+from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
 from aqa_lib.tasks import SCORES
 
@@ -88,6 +89,18 @@ def test_finger_tapping_scores_and_judges():
         assert agree.sum() > 200 and (s.scores[agree] == s.judges[agree, a]).all()
     part = splits.leak_free(s)
     assert not set(s.groups[part.train]) & set(s.groups[part.test]) and len(part.test) > 100
+
+
+def test_folds_of_finger_tapping_keep_recordings_whole():
+    s = data.load("finger_tapping")
+    names = splits.every(s, "fold:five")
+    parts = [splits.get(name)(s) for name in names]
+    assert sorted(np.concatenate([part.test for part in parts])) == list(range(489))
+    assert all(95 <= len(part.test) <= 101 for part in parts)
+    assert not any(set(s.groups[part.train]) & set(s.groups[part.test]) for part in parts)
+    seen, _ = standardised(s, parts[0])
+    np.testing.assert_allclose(seen.features[parts[0].train].mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(seen.features[parts[0].train].std(0), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(

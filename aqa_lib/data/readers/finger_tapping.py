@@ -4,11 +4,15 @@ Islam et al., Using AI to measure Parkinson's disease severity at home (npj Digi
 and 4 are experts, 2 and 5 are not. `finger_tapping.csv` in `root` has the columns of four, `Rating1` .. `Rating4`, or
 with `Rating5` of all five; what a rater left open is NaN. They are the judges, the score is the consensus `Rating` (0
 normal .. 4 severe, so lower is better), and the group names the clips of one recording.
+
+Features are in units of their own (degrees, seconds, counts), so they are standardised by the training clips. Folds:
+whole recordings in five parts (fold:five/1 .. 5), by lot.
 """
 
 import numpy as np
 import pandas as pd
 
+from aqa_lib import chance
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import content, csv_rows, folder, need, number, once
 from aqa_lib.data.files.shipped import shipped, zipped
@@ -23,6 +27,7 @@ WORDS = ("group", "hand", "clip", "Rating")
 RATERS = [f"Rating{k}" for k in range(1, 6)]
 PUBLISHED = 4  # of them in the file that is handed out
 WORST = 4
+FOLDS = 5
 
 
 def load(root=None, **options):
@@ -56,6 +61,8 @@ def load(root=None, **options):
         return values
 
     table = pd.DataFrame({"id": once(list(text["clip"]), str(path)), "hand": text["hand"], "group": text["group"]})
+    table["task"] = "finger tapping"  # one level, so that features are standardised over all
+    table["fold_five"] = folds(table["group"])
     scores = numbers(["Rating"], rating=True)[:, 0]
     return AssessmentSet(
         name="finger_tapping",
@@ -65,8 +72,19 @@ def load(root=None, **options):
         table=table.assign(score=scores),
         judges=numbers(raters, rating=True),
         groups=table["group"],
+        within="task",
         meta={"surrogate": False, "source": "ROC-HCI/finger-tapping-severity", "features": measured, "raters": raters},
     )
+
+
+def folds(groups):
+    """[N] str, "1" .. "5": each group as a whole to the fold that has fewest clips, in the order of a hash of names."""
+    filled, fold = [0] * FOLDS, {}
+    counts = groups.value_counts()
+    for group in sorted(counts.index, key=lambda g: chance.key("finger_tapping", "five", g)):
+        k = int(np.argmin(filled))
+        fold[group], filled[k] = str(k + 1), filled[k] + counts[group]
+    return groups.map(fold)
 
 
 def ship(root, path):
