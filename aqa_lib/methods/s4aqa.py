@@ -20,8 +20,8 @@ Mechanisms: "recovery" and "alignment". Whether they are on (training/alive.py):
 segment against the segment at the same place of other videos; the discriminator's answers with the domains exchanged,
 or MMD with domains drawn by lot. An adversary that has won leaves nothing to tell apart, so the largest t of the run
 counts. The control (`exchange`) recovers the segment at the same place of another video of the batch, and aligns two
-halves of the videos that are drawn by lot: terms with nothing to learn of the video. That of recovery is felt as the
-method's own is; domains by lot cannot be told apart, and their gradient is far smaller (docs/mechanisms.md).
+halves of the videos that are drawn by lot: terms with nothing to learn of the video. Their gradient is smaller than the
+method's own, once the decoder returns what all videos share (docs/mechanisms.md).
 
 The paper's variants are settings. AA: recover = align = False; AA+RDA: align alone; AA+MSFR: recover alone. Masks of
 2 or 3 segments. `alignment`: by MMD instead (bandwidths chosen here, see losses.mmd). `recover_labelled`: recovery on
