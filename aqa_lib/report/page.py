@@ -49,7 +49,10 @@ def read_manifest(study):
     """What the study consists of, as the runner noted it."""
     path = place(study) / "study.json"
     if not path.is_file():
-        choose("study", study, sorted(p.parents[1].name for p in outputs().glob("*/notebooks/study.json")))
+        known = sorted(p.parents[1].name for p in outputs().glob("*/notebooks/study.json"))
+        if not known:
+            raise UserError(f"no study has been run in {outputs()} yet: `aqa study configs/study.yaml` runs one")
+        choose("study", study, known)
     try:
         return read_json(path)
     except (OSError, ValueError) as error:
