@@ -166,6 +166,7 @@ def row(link, known):
         return f"| [{link}]({link}) | *(cannot be read)* | – | – |"
     mark = " *(surrogate)*" if known["surrogate"] else ""
     question, answer = escaped(known["question"]), escaped(known["answer"])
+    question = question.replace("[", "&#91;").replace("]", "&#93;")  # it stands between brackets
     return f"| [{question}]({link}) | {answer}{mark} | {known['date']} | {known['minutes']:.1f} |"
 
 

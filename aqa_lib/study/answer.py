@@ -16,6 +16,9 @@ from aqa_lib.ledger.files import write
 from aqa_lib.ledger.record import to_csv
 from aqa_lib.ledger.sources import loaded
 
+# What begins a tag, code or a formula, escapes, closes a link, makes an address a link, or begins an entity.
+MARKUP = re.compile(r"[<`$\\]|\](?=[\[(:])|:(?=//)|&(?=#?\w+;)")
+
 
 def answer(text, figure=None, table=None, surrogate=True, numbers=None):
     """End a notebook: show the answer in words, its figure and its table, and keep them for the report.
@@ -55,9 +58,11 @@ def answer(text, figure=None, table=None, surrogate=True, numbers=None):
 
 
 def words_only(text):
-    """A text as Markdown that shows its tags, links, code and formulas as they are written; emphasis stays."""
-    text = re.sub(r"&(?=#?\w+;)", "&amp;", text).replace("\\", "&#92;")
-    return re.sub(r"[<\[\]$`]", r"\\\g<0>", text)
+    """A text as Markdown that shows its tags, links, code and formulas as they are written; emphasis stays.
+
+    By entities, since an address that is written out swallows a backslash. A bracket stays where it closes no link.
+    """
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def plain_table(table):

@@ -22,7 +22,7 @@ from aqa_lib.ledger import sources
 from aqa_lib.report import page as report
 from aqa_lib.report import readme, results
 from aqa_lib.report.safe import allowed, figure_json, markdown, policy
-from aqa_lib.study.answer import plain_table, words_only
+from aqa_lib.study.answer import answer, plain_table, words_only
 
 FAULTS = [
     "<script>alert(1)</script>",
@@ -116,16 +116,20 @@ def test_tables_and_prose_keep_their_form():
     assert allowed(picture) == picture
 
 
-@given(st.text(alphabet="<>[]()$`\\&;:!/ab#l t=\"'{}", max_size=40))
-def test_words_are_shown_letter_by_letter(text):
+LETTERS = st.text(alphabet="<>[]()$`\\&;:!/ab#l t=\"'{}", max_size=8)
+
+
+@given(st.lists(LETTERS | st.sampled_from([*FAULTS, "https://example.org", "&lt;", "&#60;"]), max_size=6))
+def test_words_are_shown_letter_by_letter(parts):
     """By two renderers of Markdown, each in a sentence, as an answer has its names."""
-    said = f"It beats x{text}x here."
+    said = f"It beats x{''.join(parts)}x here."
     source = words_only(said)
     renderers = [mistune.create_markdown(escape=False), MarkdownWithMath(renderer=IPythonRenderer(escape=False)).render]
     for render in renderers:
-        parsed = Parts(render(source))
-        assert " ".join(parsed.text.split()) == " ".join(said.split())
+        shown = render(source)
+        parsed = Parts(shown)
         assert [tag for tag, _ in parsed.tags] == ["p"]
+        assert " ".join(parsed.text.split()) == " ".join(said.split())
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -144,6 +148,17 @@ def test_pages_of_results_and_the_readme_show_what_they_are_given(fault):
         links = {a["href"] for _, a in Parts(shown).tags if "href" in a}
         assert links <= {"notebooks/a.ipynb", "a.md"}
         assert " ".join(fault.split()) in " ".join(Parts(shown).text.split())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_answer_in_jupyterlab_is_words(fault, monkeypatch):
+    """JupyterLab obeys the HTML of a cell that was run in it, so the notebook's own Markdown must hold none."""
+    shown = []
+    monkeypatch.setattr("IPython.display.display", shown.append)
+    answer(f"It beats {fault}.", table=pd.DataFrame({fault: [fault]}), surrogate=False)
+    text = MarkdownWithMath(renderer=IPythonRenderer(escape=False)).render(shown[0].data)
+    assert list(obeyed(text)) == list(obeyed(shown[1]._repr_html_().partition("</style>")[2])) == []
+    assert " ".join(f"Answer. It beats {fault}.".split()) == " ".join(Parts(text).text.split())
 
 
 def test_emphasis_stays():
