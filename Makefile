@@ -27,7 +27,7 @@ test: $(VENV)/.ready
 	$(BIN)/python -m pytest -n 2 --dist loadscope
 
 lab: $(VENV)/.ready
-	$(BIN)/jupyter lab notebooks/00_start.ipynb
+	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/notebooks/00_start.ipynb
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -11,16 +11,18 @@ class UserError(ValueError):
     """Something that the user can mend; the message is the one sentence to show."""
 
 
-def nearest(name, choices):
-    """', did you mean x?' where a choice resembles `name`, and the choices in any case."""
+def nearest(name, choices, mark=":"):
+    """The end of a sentence on an unknown name: ": did you mean x?" where a choice resembles it, and the choices."""
     choices = [str(c) for c in choices]
+    if not choices:
+        return f"{mark} there is none to choose from"
     close = difflib.get_close_matches(str(name), choices, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}(choices: {', '.join(choices)})"
+    hint = f"{mark} did you mean {close[0]!r}?" if close else ""
+    return f"{hint} (choices: {', '.join(choices)})"
 
 
 def choose(kind, name, choices):
     """`name` if it is one of `choices`, otherwise a UserError with the nearest valid choice."""
     if name not in choices:
-        raise UserError(f"unknown {kind} {name!r}: {nearest(name, choices)}")
+        raise UserError(f"unknown {kind} {name!r}{nearest(name, choices)}")
     return name

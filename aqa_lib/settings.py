@@ -57,7 +57,7 @@ class Setting:
             about = f" ({self.help})" if self.help else ""
             raise UserError(f"{where}: {name} takes {wanted} (default {self.default!r}), but got {got}{about}")
         if self.choices and found not in self.choices:
-            raise UserError(f"{where}: unknown {name} {found!r}: {nearest(found, self.choices)}")
+            raise UserError(f"{where}: unknown {name} {found!r}{nearest(found, self.choices)}")
         if self.low is not None and found < self.low:
             raise UserError(f"{where}: {name} = {found} is below {self.low}, its least value ({self.help})")
         if self.high is not None and found > self.high:
@@ -93,8 +93,8 @@ def resolve(where, settings, given, what="setting"):
     """{name: value} of all settings, those that are given checked; an unknown name is answered with the nearest."""
     for name in given:
         if name not in settings:
-            known = nearest(name, settings) if settings else f"it takes no {what}s"
-            raise UserError(f"{where}: unknown {what} {name!r}: {known}")
+            known = nearest(name, settings) if settings else f": it takes no {what}s"
+            raise UserError(f"{where}: unknown {what} {name!r}{known}")
     return {name: s.check(where, name, given.get(name, s.default)) for name, s in settings.items()}
 
 

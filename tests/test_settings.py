@@ -79,7 +79,7 @@ def test_values_arrive_in_the_settings_kind(setting, given, wanted):
         (SIZES, [True], "takes list of int"),
         (SIZES, "12", "takes list of int"),
         (Setting({}, ""), [1], "m: x takes dict (default {}), but got list [1]"),
-        (Setting(3, "which", choices=(1, 3)), 2, "m: unknown x 2: (choices: 1, 3)"),
+        (Setting(3, "which", choices=(1, 3)), 2, "m: unknown x 2 (choices: 1, 3)"),
     ],
 )
 def test_a_wrong_value_is_refused_with_one_sentence(setting, given, sentence):
@@ -135,7 +135,7 @@ def test_a_word_that_is_none_of_yaml_is_refused():
         (STEPS, "[1", "m: x: '[1' is not a number, a word or a [list]"),
         (STEPS, "2.5", "m: x takes int (default 10), but got float 2.5"),
         (STEPS, "null", "but got NoneType"),
-        (TASK, "3", "m: unknown x '3': (choices: all, Suturing, Knot_Tying)"),
+        (TASK, "3", "m: unknown x '3' (choices: all, Suturing, Knot_Tying)"),
     ]:
         with pytest.raises(UserError) as error:
             setting.check("m", "x", Word(word))

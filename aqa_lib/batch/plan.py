@@ -167,6 +167,10 @@ def read_config(path):
     path = Path(path)
     if not path.is_file():
         configs = sorted(relative(p) for p in (root() / "configs").glob("*.yaml"))
+        if not configs:
+            raise UserError(
+                f"no config at {path}, nor any in {root()}: run this in the study's folder, or set AQA_ROOT"
+            )
         choose("config", str(path), configs)
         path = root() / path  # named from the study's folder, called from another one
     try:

@@ -24,6 +24,10 @@ COMMANDS = {
 }
 
 
+class WrongArguments(UserError):
+    """Arguments that a subcommand does not take; the sentence begins with its name, "aqa study: "."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that answers with one sentence instead of a page."""
 
@@ -31,8 +35,8 @@ class Parser(argparse.ArgumentParser):
         flags = [flag for action in self._actions for flag in action.option_strings]
         if message.startswith("unrecognized arguments: -"):
             first = message.split(": ", 1)[1].split()[0].split("=")[0]
-            message = f"unknown option {first!r}: {nearest(first, flags)}"
-        raise UserError(f"{self.prog}: {message}")
+            message = f"unknown option {first!r}{nearest(first, flags)}"
+        raise WrongArguments(f"{self.prog}: {message}")
 
 
 def overview():
@@ -46,7 +50,7 @@ def parse(argv):
     """The subcommand's module and its parsed arguments."""
     name, *rest = argv
     if name.startswith("-"):
-        raise UserError(f"unknown option {name!r}: {nearest(name, ['--help', '--version'])}")
+        raise UserError(f"unknown option {name!r}{nearest(name, ['--help', '--version'])}")
     choose("command", name, COMMANDS)
     path, text = COMMANDS[name]
     module = importlib.import_module(path)
@@ -67,6 +71,9 @@ def main(argv=None):
     try:
         module, args = parse(argv)
         return module.run(args) or 0
+    except WrongArguments as error:
+        print(error, file=sys.stderr)
+        return 2
     except UserError as error:
         print(f"aqa: {error}", file=sys.stderr)
         return 2

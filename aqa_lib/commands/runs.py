@@ -94,7 +94,7 @@ def select(table, conditions):
         found = matches(column, value)
         if not found.any():
             values = sorted(map(str, column.dropna().unique()))
-            raise UserError(f"--where {condition}: no run has it, {nearest(value, values[:30])}")
+            raise UserError(f"--where {condition}: no run has it{nearest(value, values[:30], ',')}")
         table = table[found]
     return table
 

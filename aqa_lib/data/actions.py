@@ -28,7 +28,7 @@ def checked(actions, ids, refuse):
     unknown = actions["video"][~actions["video"].isin(list(ids))]
     if len(unknown):
         near = nearest(unknown.iloc[0], list(ids)[:8])
-        refuse(f"names the video {unknown.iloc[0]!r}, which is not among the ids: {near}")
+        refuse(f"names the video {unknown.iloc[0]!r}, which is not among the ids{near}")
     start, end = actions["start"].to_numpy(), actions["end"].to_numpy()
     wrong = ~(np.isfinite(start) & np.isfinite(end) & (0 <= start) & (start <= end))
     if wrong.any():

@@ -212,7 +212,7 @@ class Ledger:
         if found:
             few = ", ".join(found[:3])
             raise UserError(f"{prefix!r} begins the ids of {len(found)} runs ({few} ...): give more digits")
-        raise UserError(f"no run in {self.folder} has an id that begins with {prefix!r}: {nearest(prefix, ids[:9])}")
+        raise UserError(f"no run in {self.folder} has an id that begins with {prefix!r}{nearest(prefix, ids[:9])}")
 
     def read(self, id):
         """A complete run as a Record; a UserError that says how far it is where it is not complete."""

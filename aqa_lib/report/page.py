@@ -16,8 +16,9 @@ from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError, choose
 from aqa_lib.ledger.files import read_json, write
 from aqa_lib.paths import outputs, relative, writable
+from aqa_lib.report.safe import SCRIPT, TEMPLATES, allowed, figure_json, markdown, policy
+from aqa_lib.study.answer import words_only
 
-TEMPLATES = Path(__file__).parent / "templates"
 SHOWN = ("torch", "numpy", "scipy", "pandas", "plotly", "papermill")
 
 
@@ -33,7 +34,6 @@ def build(study):
         item["png"] = f"../notebooks/{item['name']}.figure.png" if item.get("picture") else None
     content = {
         "study": study,
-        "css": (TEMPLATES / "style.css").read_text(),
         "cards": cards,
         "written": datetime.datetime.now().strftime("%-d %B %Y, %H:%M") if platform.system() != "Windows" else "",
         "seconds": duration(sum(item.get("seconds", 0) for item in cards)),
@@ -49,7 +49,10 @@ def read_manifest(study):
     """What the study consists of, as the runner noted it."""
     path = place(study) / "study.json"
     if not path.is_file():
-        choose("study", study, sorted(p.parents[1].name for p in outputs().glob("*/notebooks/study.json")))
+        known = sorted(p.parents[1].name for p in outputs().glob("*/notebooks/study.json"))
+        if not known:
+            raise UserError(f"no study has been run in {outputs()} yet: `aqa study configs/study.yaml` runs one")
+        choose("study", study, known)
     try:
         return read_json(path)
     except (OSError, ValueError) as error:
@@ -66,9 +69,10 @@ def card(entry, command, folder):
         found |= failed | {"state": "failed"}
     elif answer:
         found |= answer | {"state": "done" if current(answer, entry["key"]) else "outdated"}
-        found |= {"html": markdown(answer["text"]), "short": markdown(first_sentence(answer["text"]))}
+        short, whole = (markdown(words_only(text)) for text in (first_sentence(answer["text"]), answer["text"]))
+        found |= {"html": whole, "short": short}
         figure = folder / f"{name}.figure.json"
-        found["figure"] = embed(figure.read_text()) if answer["figure"] and figure.exists() else None
+        found["figure"] = figure_json(json.loads(figure.read_text())) if answer["figure"] and figure.exists() else None
         found["numeric"] = numeric(answer["table"]) if answer["table"] else []
     return found
 
@@ -78,18 +82,6 @@ def numeric(table):
     return [
         all(v is None or isinstance(v, (int, float)) for v in column) for column in zip(*table["rows"], strict=True)
     ] or [False] * len(table["columns"])
-
-
-def markdown(text):
-    """Markdown as HTML; HTML tags in it are escaped."""
-    import mistune
-
-    return mistune.create_markdown(escape=True, plugins=["table"])(text)
-
-
-def embed(text):
-    """JSON escaped for use inside a script element."""
-    return text.replace("<", "\\u003c")
 
 
 def shown(value):
@@ -108,11 +100,12 @@ def duration(seconds):
 
 
 def environment():
-    """The Jinja environment of the templates, with autoescape."""
+    """The Jinja environment of the templates, with autoescape, and what all pages have in their head."""
     import jinja2
 
     found = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True)
     found.filters |= {"cell": shown, "time": duration}
+    found.globals |= {"css": (TEMPLATES / "style.css").read_text(), "policy": policy(), "script": SCRIPT}
     return found
 
 
@@ -156,39 +149,44 @@ def notebook_page(path, folder):
 
 
 def notebook_html(path):
-    """The notebook's HTML, its figures drawn by the report's own plotly.js."""
+    """The notebook's HTML, its figures drawn by the report's own plotly.js; formulas stay as they are written."""
     import nbformat
-    from nbconvert import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
-    nb = nbformat.read(path, as_version=4)
-    prose = [cell.source for cell in nb.cells if cell.cell_type == "markdown"]
-    figures = 0
+    nb, figures = nbformat.read(path, as_version=4), []
+    nb.metadata = nbformat.from_dict({"language_info": {"name": "python", "pygments_lexer": "ipython3"}})
     for cell in nb.cells:
+        cell.metadata = {}  # a page shows nothing of anybody's metadata
         for output in cell.get("outputs", []):
             figure = output.get("data", {}).get("application/vnd.plotly.v1+json")
             if figure:
-                figures += 1
-                output["data"] = {"text/html": drawn(figure, f"figure-{figures}")}
-    body, _ = HTMLExporter(template_name="basic", exclude_anchor_links=True).from_notebook_node(nb)
-    content = {
-        "name": path.stem,
-        "title": path.stem,
-        "body": body,
-        "math": any("$" in text for text in prose),
-    }
-    content |= {
-        "css": (TEMPLATES / "style.css").read_text(),
-        "highlight": HtmlFormatter().get_style_defs(".highlight"),
-    }
+                figures.append(figure_json(figure))
+                output["data"] = {"text/html": f'<div data-figure="figure-{len(figures)}"></div>'}
+            if "metadata" in output:
+                output["metadata"] = {}
+    content = {"title": path.stem, "body": exporter().from_notebook_node(nb)[0], "figures": figures}
+    content["highlight"] = HtmlFormatter().get_style_defs(".highlight")
     return environment().get_template("notebook.html.j2").render(content)
 
 
-def drawn(figure, id):
-    """A plotly figure as HTML, in an element of that id; the page loads plotly.js."""
-    data, layout = (embed(json.dumps(figure.get(part) or empty)) for part, empty in (("data", []), ("layout", {})))
-    options = '{"responsive": true, "displaylogo": false}'
-    return f'<div id="{id}"></div><script>Plotly.newPlot("{id}", {data}, {layout}, {options})</script>'
+def exporter():
+    """nbconvert's exporter with our list of allowed HTML; of a script it keeps nothing, an SVG becomes a picture."""
+    from jinja2 import pass_context
+    from nbconvert import HTMLExporter
+    from nbconvert.filters.markdown_mistune import InvalidNotebook
+
+    found = HTMLExporter(template_name="basic", exclude_anchor_links=True, sanitize_html=True)
+
+    @pass_context
+    def prose(context, source):
+        try:
+            return found.markdown2html(context, source)
+        except InvalidNotebook:  # it names a picture that is not attached
+            return markdown(source)
+
+    found.register_filter("clean_html", allowed)
+    found.register_filter("markdown2html", prose)
+    return found
 
 
 def run_counts(study):

@@ -8,6 +8,7 @@ from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
 from aqa_lib.ledger.identity import commit
 from aqa_lib.report.page import card, read_manifest, shown
+from aqa_lib.study.answer import words_only
 from aqa_lib.study.study import default_device, describe
 
 
@@ -41,7 +42,7 @@ def results(cards, manifest):
     for item in cards:
         if item.get("table"):
             mark = " *(surrogate)*" if item["surrogate"] else ""
-            lines += ["", f"**{item['question']}**{mark} `{item['command'].removesuffix(' --force')}`", ""]
+            lines += ["", f"**{words_only(item['question'])}**{mark} `{item['command'].removesuffix(' --force')}`", ""]
             lines += markdown_table(item["table"], item["numeric"])
     return "\n".join(lines)
 
@@ -65,5 +66,5 @@ def markdown_table(table, right):
 
 
 def escaped(text):
-    """Text for a cell of a Markdown table."""
-    return " ".join(text.replace("|", "\\|").split())
+    """Text for a cell of a Markdown table, its tags and links shown as they are written."""
+    return " ".join(words_only(text).replace("|", "\\|").split())

@@ -25,6 +25,7 @@ from aqa_lib.ledger.files import read_json, write
 from aqa_lib.paths import outputs, relative, root
 from aqa_lib.report.page import numeric
 from aqa_lib.report.readme import escaped, markdown_table
+from aqa_lib.study.answer import words_only
 
 MOST = 300_000  # bytes of raw numbers; above, they are compressed
 BADGE = "**surrogate**: made from generated data whose truth is known, not from videos of athletes."
@@ -93,9 +94,9 @@ def page(answer, command, file=None):
     date = time.strftime("%Y-%m-%d", time.gmtime(answer["finished"]))
     facts = {"question": answer["question"], "answer": first_sentence(answer["text"]), "date": date}
     facts |= {"minutes": round(answer["seconds"] / 60, 2), "surrogate": answer["surrogate"]}
-    lines = [f"# {answer['question']}", ""]
+    lines = [f"# {words_only(answer['question'])}", ""]
     lines += [BADGE, ""] if answer["surrogate"] else []
-    lines += [answer["text"], ""]
+    lines += [words_only(answer["text"]), ""]
     if answer["table"]:
         lines += [*markdown_table(answer["table"], numeric(answer["table"])), ""]
     if file:
@@ -165,6 +166,7 @@ def row(link, known):
         return f"| [{link}]({link}) | *(cannot be read)* | – | – |"
     mark = " *(surrogate)*" if known["surrogate"] else ""
     question, answer = escaped(known["question"]), escaped(known["answer"])
+    question = question.replace("[", "&#91;").replace("]", "&#93;")  # it stands between brackets
     return f"| [{question}]({link}) | {answer}{mark} | {known['date']} | {known['minutes']:.1f} |"
 
 

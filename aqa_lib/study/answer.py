@@ -7,6 +7,7 @@ own copy of plotly.js, so that neither asks another server for a script.
 import json
 import math
 import os
+import re
 import sys
 
 from aqa_lib import methods
@@ -15,13 +16,17 @@ from aqa_lib.ledger.files import write
 from aqa_lib.ledger.record import to_csv
 from aqa_lib.ledger.sources import loaded
 
+# What begins a tag, code or a formula, escapes, closes a link, makes an address a link, or begins an entity.
+MARKUP = re.compile(r"[<`$\\]|\](?=[\[(:])|:(?=//)|&(?=#?\w+;)")
+
 
 def answer(text, figure=None, table=None, surrogate=True, numbers=None):
     """End a notebook: show the answer in words, its figure and its table, and keep them for the report.
 
-    text: one or two sentences, Markdown without formulas; the README quotes the first. figure: a plotly
-    figure. table: a DataFrame. surrogate: whether any of it was made from surrogate data. numbers: what the table
-    was made from, a long DataFrame with a row a run and measure; it is kept beside the answer and not shown.
+    text: one or two sentences; the README quotes the first. Of Markdown it takes emphasis alone, since names of a data
+    set, whatever stands in them, are words here. figure: a plotly figure. table: a DataFrame. surrogate: whether any of
+    it was made from surrogate data. numbers: what the table was made from, a long DataFrame with a row a run and
+    measure; it is kept beside the answer and not shown.
     """
     from IPython.display import Markdown, display
 
@@ -33,7 +38,7 @@ def answer(text, figure=None, table=None, surrogate=True, numbers=None):
 
         style(figure, surrogate=surrogate)  # the badge goes wherever the picture goes
     badge = " (surrogate)" if surrogate else ""
-    display(Markdown(f"**Answer{badge}.** {text.strip()}"))
+    display(Markdown(f"**Answer{badge}.** {words_only(text.strip())}"))
     if table is not None:
         display(table)
     if figure is not None:
@@ -50,6 +55,14 @@ def answer(text, figure=None, table=None, surrogate=True, numbers=None):
         content |= cost()
         content |= {"modules": loaded(), "methods": methods.asked}  # what the answer depends on, see execute.current
         write(f"{stem}.answer.json", json.dumps(content, indent=1))  # last: present means complete
+
+
+def words_only(text):
+    """A text as Markdown that shows its tags, links, code and formulas as they are written; emphasis stays.
+
+    By entities, since an address that is written out swallows a backslash. A bracket stays where it closes no link.
+    """
+    return MARKUP.sub(lambda found: f"&#{ord(found[0])};", text)
 
 
 def plain_table(table):

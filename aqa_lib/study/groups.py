@@ -84,6 +84,8 @@ def over_groups(each, differences, level=0.95, resamples=2000):
     mean over its draws, corrected after Holm over all rows; halves are those of the groups in their order. The verdict
     needs all three, as elsewhere (words.py). A draw in which one of the runs failed is left out.
     """
+    if not differences:
+        raise UserError("over_groups: there is no difference to tell of: name two variants, or two blocks, to compare")
     rows = []
     for (block, fraction), part in each.groupby(CELL, sort=False):
         for name, (one, other) in differences.items():

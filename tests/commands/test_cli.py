@@ -1,5 +1,6 @@
 """The command: exit codes, and one sentence for whatever the user can mend."""
 
+import re
 import subprocess
 import sys
 
@@ -7,6 +8,7 @@ import pytest
 
 from aqa_lib import __version__, commands
 from aqa_lib.commands import doctor
+from aqa_lib.errors import UserError, choose
 
 
 def call(capsys, *argv):
@@ -43,7 +45,9 @@ def test_version(capsys):
         (["study", "configs/study.yaml", "--only", "20_trian"], "did you mean '20_train'?"),
         (["study", "configs/study.yaml", "--workers", "0"], "it takes a number of processes, 1 or more"),
         (["study", "configs/study.yaml", "--set", "20_train.epohcs=3"], "did you mean 'epochs'?"),
-        (["report", "--study", "trie"], "unknown study 'trie'"),
+        (["report", "--study", "trie"], "no study has been run in"),
+        (["foo"], "unknown command 'foo' (choices: study, "),
+        (["study", "configs/nowhere.yaml", "--workers"], "aqa study: argument --workers: expected one argument"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(capsys, house, argv, sentence):
@@ -51,8 +55,32 @@ def test_bad_input_is_one_sentence_and_exit_code_2(capsys, house, argv, sentence
     house.config("20_train")
     code, out, err = call(capsys, *argv)
     assert code == 2 and out == ""
-    assert err.startswith("aqa: ") and err.count("\n") == 1 and sentence in err
+    assert re.match(r"aqa(?: study)?: (?!aqa)", err) and err.count("\n") == 1 and sentence in err
+    assert "(choices: )" not in err and ": (choices" not in err
     assert not (house.folder / "outputs").exists()  # nothing was begun
+
+
+def test_an_empty_checkout_says_what_to_do(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("AQA_ROOT", str(tmp_path))
+    monkeypatch.setenv("AQA_OUTPUTS", str(tmp_path / "outputs"))
+    for argv in (["report"], ["study", "configs/study.yaml"], ["runs", "list"]):
+        code, out, err = call(capsys, *argv)
+        assert code == 2 and err.count("\n") == 1 and "choices" not in err and str(tmp_path) in err, argv
+        assert "`aqa study" in err or "AQA_ROOT" in err
+
+
+@pytest.mark.parametrize(
+    "name, choices, sentence",
+    [
+        ("rige", ["ridge", "svr"], "unknown method 'rige': did you mean 'ridge'? (choices: ridge, svr)"),
+        ("foo", ["ridge", "svr"], "unknown method 'foo' (choices: ridge, svr)"),
+        ("foo", [], "unknown method 'foo': there is none to choose from"),
+    ],
+)
+def test_an_unknown_name_is_one_sentence_however_many_choices_there_are(name, choices, sentence):
+    with pytest.raises(UserError) as error:
+        choose("method", name, choices)
+    assert str(error.value) == sentence
 
 
 def test_an_output_folder_that_cannot_be_written_is_said_before_anything_runs(capsys, house, monkeypatch):

@@ -157,7 +157,7 @@ def test_a_tree_with_changes_and_a_gpu_are_told(left):
     assert "| machine | One, 1 core, Fast One, Linux, torch 2.0 |" in text and "| time | 1.5 minutes |" in text
     assert "Made on 1970-01-01 by" in text
     index = (left.folder / "docs/results/README.md").read_text()
-    assert "| [Is <it> so -->?](full/a.md) | Yes. *(surrogate)* | 1970-01-01 | 1.5 |" in index
+    assert "| [Is &#60;it> so -->?](full/a.md) | Yes. *(surrogate)* | 1970-01-01 | 1.5 |" in index
 
 
 def test_a_notebook_that_failed_since_leaves_what_was_there(left):

@@ -93,6 +93,11 @@ def test_holm_counts_all_rows():
     assert two.tolist() == pytest.approx([2 * one, 2 * one])
 
 
+def test_no_difference_is_a_sentence():
+    with pytest.raises(UserError, match="name two variants, or two blocks"):
+        over_groups(table({"flat": np.zeros((4, 10))}), {})
+
+
 def test_a_draw_with_a_failed_run_is_left_out():
     values = np.arange(40.0).reshape(4, 10)
     each = table({"a": values, "b": 0 * values})

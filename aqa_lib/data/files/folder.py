@@ -32,7 +32,7 @@ def need(path, remedy="see data/README.md for the tree that is expected"):
     if not path.is_file():
         beside = [p.name for p in path.parent.iterdir() if p.is_file()] if path.parent.is_dir() else []
         beside = difflib.get_close_matches(path.name, sorted(beside), n=8, cutoff=0)  # nearest first
-        there = f"; {nearest(path.name, beside)}" if beside else ""
+        there = nearest(path.name, beside, ";") if beside else ""
         raise UserError(f"there is no file {path}: {remedy}{there}")
     return path
 

@@ -111,7 +111,7 @@ def _table(root, name):
         table = table.drop(columns="split")
     for (i, _), word in zip(rows, table.get("split", []), strict=False):
         if word not in ("train", "test"):
-            raise UserError(f"{path}, line {i}: unknown split {word!r}: {nearest(word, ['train', 'test'])}")
+            raise UserError(f"{path}, line {i}: unknown split {word!r}{nearest(word, ['train', 'test'])}")
     return path, table
 
 
@@ -133,8 +133,8 @@ def _features(root, table, ids, o):
     missing = [v for v in ids if v not in here]
     if missing:
         what = f"features of {len(missing)}" if files else f"features or videos of {len(missing)}"
-        near = nearest(missing[0], sorted(files or videos)[:8]) if files or videos else "(it holds none)"
-        raise UserError(f"{root} lacks {what} of the {len(ids)} items, the first being {missing[0]!r}: {near}")
+        near = nearest(missing[0], sorted(files or videos)[:8]) if files or videos else " (it holds none)"
+        raise UserError(f"{root} lacks {what} of the {len(ids)} items, the first being {missing[0]!r}{near}")
     items = [read_array(files[v], o["key"], o["layout"]) for v in ids]
     for video, x in zip(ids, items, strict=True):
         if x.shape[1] != items[0].shape[1]:
