@@ -1,4 +1,4 @@
-"""The README's results: the answers of the notebooks and the commands that make them, written between two markers."""
+"""The README's results: answers of notebooks, written between markers; the numbers behind them stand elsewhere."""
 
 import platform
 
@@ -7,16 +7,23 @@ from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
 from aqa_lib.ledger.identity import commit
-from aqa_lib.report.page import card, read_manifest, shown
-from aqa_lib.study.answer import words_only
+from aqa_lib.report.markdown import escaped
+from aqa_lib.report.page import card, read_manifest
+from aqa_lib.report.results import answers
 from aqa_lib.study.study import default_device, describe
+
+KEPT = "docs/results"  # where configs of this study keep what they found
 
 
 def update_readme(path, study):
-    """Replace what stands between the two markers of the README by the results of the study."""
+    """Replace what stands between markers of the README: the answers of the study, and of every `STUDY:begin` those
+    that stand in docs/results."""
     manifest = read_manifest(study)
     cards = [card(entry, manifest["command"], place(study)) for entry in manifest["notebooks"]]
     put(path, "results", results(cards, manifest))
+    for folder in sorted(path for path in (path.parent / KEPT).glob("*") if path.is_dir()):
+        if f"<!-- {folder.name}:begin -->" in path.read_text():
+            put(path, folder.name, "\n".join(answers(folder, f"{KEPT}/{folder.name}")))
 
 
 def put(path, what, lines):
@@ -30,7 +37,7 @@ def put(path, what, lines):
 
 
 def results(cards, manifest):
-    """The results as Markdown: a row a question, then the numbers with the command that makes them."""
+    """The answers as Markdown, a row a question; the numbers stand in the report."""
     lines = [f"Made by `{manifest['command']}` and `aqa report --study {manifest['study']} --readme`,"]
     lines += [made(), ""]
     lines += ["| notebook | question | answer |", "|---|---|---|"]
@@ -39,11 +46,6 @@ def results(cards, manifest):
         mark = " *(surrogate)*" if item["surrogate"] else ""
         link = f"[{item['name']}](notebooks/{item['notebook']}.ipynb)"
         lines.append(f"| {link} | {escaped(item['question'])} | {escaped(words)}{mark} |")
-    for item in cards:
-        if item.get("table"):
-            mark = " *(surrogate)*" if item["surrogate"] else ""
-            lines += ["", f"**{words_only(item['question'])}**{mark} `{item['command'].removesuffix(' --force')}`", ""]
-            lines += markdown_table(item["table"], item["numeric"])
     return "\n".join(lines)
 
 
@@ -56,15 +58,3 @@ def made():
     if device["device"].startswith("cuda"):
         kind = f"a GPU, {device['device_name']}"
     return f"at {code} on {platform.system()}, {kind}, torch {torch.__version__}."
-
-
-def markdown_table(table, right):
-    """A plain table as lines of Markdown."""
-    rule = ["---:" if number else "---" for number in right]
-    rows = [table["columns"], rule] + [[shown(value) for value in row] for row in table["rows"]]
-    return ["| " + " | ".join(map(escaped, row)) + " |" for row in rows]
-
-
-def escaped(text):
-    """Text for a cell of a Markdown table, its tags and links shown as they are written."""
-    return " ".join(words_only(text).replace("|", "\\|").split())

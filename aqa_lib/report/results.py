@@ -23,8 +23,8 @@ from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import read_json, write
 from aqa_lib.paths import outputs, relative, root
+from aqa_lib.report.markdown import escaped, markdown_table
 from aqa_lib.report.page import numeric
-from aqa_lib.report.readme import escaped, markdown_table
 from aqa_lib.study.answer import words_only
 
 MOST = 300_000  # bytes of raw numbers; above, they are compressed
@@ -141,13 +141,17 @@ def index(folder):
     ]
     lines += ["beside it. `aqa study` writes a page as soon as its notebook is done, and this index with it."]
     for study in sorted(path for path in folder.iterdir() if path.is_dir()):
-        found = {path: facts(path) for path in sorted(study.glob("*.md"))}
-        if found:
-            total = sum(known["minutes"] for known in found.values() if known)
+        if found := sorted(study.glob("*.md")):
+            total = sum(known["minutes"] for known in map(facts, found) if known)
             lines += ["", f"## {study.name}", "", f"{len(found)} pages, {total:.1f} minutes in all.", ""]
-            lines += ["| question | answer | date | minutes |", "| --- | --- | --- | ---: |"]
-            lines += [row(f"{study.name}/{path.name}", known) for path, known in found.items()]
+            lines += answers(study, study.name)
     return ("\n".join(lines) + "\n").encode()
+
+
+def answers(study, place):
+    """The table of a study's pages, which lie in `place` as seen from where the table stands."""
+    rows = [row(f"{place}/{path.name}", facts(path)) for path in sorted(study.glob("*.md"))]
+    return ["| question | answer | date | minutes |", "| --- | --- | --- | ---: |", *rows]
 
 
 def facts(path):
