@@ -11,10 +11,11 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from aqa_lib.batch import answers
 from aqa_lib.batch.execute import current, place
 from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError, choose
-from aqa_lib.ledger.files import read_json, write
+from aqa_lib.ledger.files import write
 from aqa_lib.paths import outputs, relative, writable
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -29,7 +30,8 @@ def build(study):
     copy_plotly(folder / "plotly.min.js")
     pictures(cards, place(study))
     for item in cards:
-        item["page"] = notebook_page(place(study) / f"{item['name']}.ipynb", folder / "notebooks")
+        source = place(study) / f"{item['name']}.ipynb"
+        item["page"] = notebook_page(source, folder / "notebooks") if item["state"] != "damaged" else None
         item["png"] = f"../notebooks/{item['name']}.figure.png" if item.get("picture") else None
     content = {
         "study": study,
@@ -51,17 +53,20 @@ def read_manifest(study):
     if not path.is_file():
         choose("study", study, sorted(p.parents[1].name for p in outputs().glob("*/notebooks/study.json")))
     try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
+        return answers.manifest(path)
+    except ValueError as error:
         raise UserError(f"cannot read {relative(path)} ({error}): `aqa study CONFIG` writes it again") from None
 
 
 def card(entry, command, folder):
-    """All that the page says of one notebook; its state is done, outdated, failed or missing."""
+    """All that the page says of one notebook; its state is done, outdated, failed, missing or damaged."""
     name = entry["name"]
     found = entry | {"state": "missing", "surrogate": False}
     found["command"] = f"{command} --only {name} --force"
-    answer, failed = (read_json(folder / f"{name}.{kind}.json") for kind in ("answer", "failed"))
+    try:
+        answer, failed = answers.whole(folder, name)
+    except ValueError as error:
+        return found | {"state": "damaged", "damage": str(error)}
     if failed:
         found |= failed | {"state": "failed"}
     elif answer:
@@ -151,7 +156,12 @@ def notebook_page(path, folder):
         return None
     target = folder / f"{path.stem}.html"
     if not newer(target, path, *TEMPLATES.iterdir()):
-        write(target, notebook_html(path))
+        try:
+            write(target, notebook_html(path))
+        except UserError:
+            raise
+        except Exception:  # of many kinds, in a notebook that something else wrote
+            return None
     return f"notebooks/{target.name}"
 
 
