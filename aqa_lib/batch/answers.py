@@ -82,3 +82,19 @@ def whole(folder, name):
     if (failed := read(folder, name, "failed")) is not None and "ipynb" in (failed.get("files") or {}):
         beside(folder, name, failed, "ipynb")
     return None, failed
+
+
+def damaged(folder):
+    """A line for each notebook of a folder whose files are damaged, with what to do."""
+    made, again = None, "aqa study CONFIG, with the config that made it"
+    try:
+        made = manifest(folder / "study.json")
+    except ValueError as error:
+        yield f"notebooks/study.json cannot be read ({error}); do: {again}"
+    asked = {entry["name"]: f"{made['command']} --only {entry['name']}" for entry in made["notebooks"]} if made else {}
+    kinds = [f".{kind}.json" for kind in NEEDED]
+    for name in sorted(asked.keys() | {p.name.removesuffix(kind) for kind in kinds for p in folder.glob(f"*{kind}")}):
+        try:
+            whole(folder, name)
+        except ValueError as error:
+            yield f"notebook {name}: {error}; do: {asked.get(name, again)}"
