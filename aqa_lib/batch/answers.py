@@ -93,7 +93,10 @@ def damaged(folder):
         yield f"notebooks/study.json cannot be read ({error}); do: {again}"
     asked = {entry["name"]: f"{made['command']} --only {entry['name']}" for entry in made["notebooks"]} if made else {}
     kinds = [f".{kind}.json" for kind in NEEDED]
-    for name in sorted(asked.keys() | {p.name.removesuffix(kind) for kind in kinds for p in folder.glob(f"*{kind}")}):
+    there = {path.name.removesuffix(kind) for kind in kinds for path in folder.glob(f"*{kind}")}
+    if there and not (folder / "study.json").exists():
+        yield f"notebooks/study.json is missing; do: {again}"
+    for name in sorted(asked.keys() | there):
         try:
             whole(folder, name)
         except ValueError as error:

@@ -117,15 +117,13 @@ def dask():
 def damaged():
     """`aqa doctor --outputs`: a line for all that is damaged, with what to do; 1 where there is any."""
     from aqa_lib.batch import answers
-    from aqa_lib.ledger.damage import damage
+    from aqa_lib.ledger import damage
     from aqa_lib.ledger.ledger import Ledger
 
     base, found = outputs(), 0
     for study in sorted(entry.name for entry in os.scandir(base) if entry.is_dir()) if base.is_dir() else ():
         ledger = Ledger(base / study)
-        runs = ((id, damage(ledger, id)) for id in ledger.ids())
-        lines = [f"run {id}: {why}; do: aqa runs repair --study {study}" for id, why in runs if why]
-        lines += answers.damaged(ledger.folder / "notebooks")
+        lines = [*damage.damaged(ledger), *answers.damaged(ledger.folder / "notebooks")]
         for line in lines:
             print(f"FAIL  {study}: {line}")
         found += len(lines)

@@ -238,12 +238,15 @@ def repair(args):
         raise UserError(f"--workers {args.workers}: it takes a number of processes, 1 or more")
     study = Study(ledger_of(args.study).folder.name)
     root = None if args.root is None else os.path.abspath(args.root)
-    trained, left = train_again(study, root, args.workers)
+    trained, removed, left = train_again(study, root, args.workers)
     for id in trained:
         print(f"run {id} was damaged and is now {study.ledger.state(id)}")
+    for id in removed:
+        print(f"run {id} was removed, nothing says any more what it was: the command that asked for it trains it again")
     for id, why in left.items():
         print(f"run {id} is damaged and was left: {why}")
-    print(
-        f"{len(trained)} runs of {study.ledger.folder} were trained again" if trained or left else "no run is damaged"
-    )
+    if trained or removed or left:
+        print(f"{len(trained)} runs of {study.ledger.folder} were trained again")
+    else:
+        print(f"no run of {study.ledger.folder} is damaged")
     return int(bool(left))

@@ -8,7 +8,7 @@ import contextlib
 import os
 
 from aqa_lib.ledger.checksums import intact
-from aqa_lib.ledger.files import read_json, refused
+from aqa_lib.ledger.files import make_way, read_json, refused
 from aqa_lib.ledger.identity import run_id
 from aqa_lib.ledger.ledger import FILES
 from aqa_lib.ledger.locks import Lock, chain
@@ -47,7 +47,26 @@ def spec_of(ledger, id):
 
 
 def reopen(ledger, id):
-    """Take back that a damaged run is complete, so that it can be trained again."""
-    with refused(ledger.folder, f"run {id} was not opened again"), Lock(ledger.path(id), ledger.expiry) as lock:
-        if lock.acquire() and ledger.look(id)[0] == "complete" and damage(ledger, id):
-            os.unlink(ledger.path(id) / "metrics.json")
+    """Open a damaged run for training again: it is not complete any more.
+
+    Where nothing says what it was, its files go, and whoever asks for it trains it. Files that are none of a run's
+    stay; a UserError where one of those, a folder, lies where a file belongs.
+    """
+    folder = ledger.path(id)
+    with refused(folder, "it was not opened again"), Lock(folder, ledger.expiry) as lock:
+        if not lock.acquire():  # somebody trains it
+            return
+        for name in FILES:
+            make_way(folder / name)
+        unknown, complete = spec_of(ledger, id) is None, ledger.look(id)[0] == "complete"
+        for name in FILES if unknown else ["metrics.json"] * (complete and damage(ledger, id) is not None):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(folder / name)
+
+
+def damaged(ledger):
+    """A line for each damaged run, with what to do."""
+    for id in ledger.ids():
+        if why := damage(ledger, id):
+            do = f"aqa runs repair --study {ledger.folder.name}" if ledger.path(id).is_dir() else "move it away"
+            yield f"run {id}: {why}; do: {do}"

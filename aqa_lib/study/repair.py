@@ -6,46 +6,57 @@ from aqa_lib.ledger.files import read_json
 from aqa_lib.ledger.identity import run_id
 from aqa_lib.ledger.record import WEIGHTS
 
-UNKNOWN = "what it was cannot be read any more: the command that asked for it trains it again"
-OTHER = "its data set is not the one it was trained on: name the folder of that one with --root"
+OTHER = "its data set is not the one that it was trained on: name the folder of that one with --root"
 
 
 def repair(study, root=None, workers=1):
-    """([id of each run that was trained again], {id: why it was not}).
+    """([id of each run that was trained again], [id of each that is removed], {id: why it was left}).
 
+    Removed is a run of which no file says any more what it was: whoever asks for it trains it.
     root: the folder of the data set; by default the one that the run noted.
     """
-    alike, left = {}, {}
+    alike, removed, left = {}, [], {}
     for id in study.ledger.ids():
         if damage(study.ledger, id) is None:
             continue
-        if (spec := spec_of(study.ledger, id)) is None:
-            left[id] = UNKNOWN
-            continue
-        where = root or noted(study.ledger.path(id), "root")
-        world = {name: value for name, value in spec["data"].items() if name != "fingerprint"}
         try:
-            same = run_id(study.spec(spec["method"], world, spec["split"], spec["settings"], where)) == id
+            spec, kept = spec_of(study.ledger, id), noted(study.ledger.path(id))
+            where = root or kept["root"]
+            if spec is not None and not same(study, spec, where, id):
+                left[id] = OTHER
+                continue
+            reopen(study.ledger, id)
         except UserError as error:
             left[id] = str(error)
             continue
-        if not same:
-            left[id] = OTHER
+        if spec is None:
+            removed.append(id)
             continue
-        weights = bool((noted(study.ledger.path(id), "files", "metrics.json") or {}).get(WEIGHTS))
-        kind = spec["method"], where, weights or (study.ledger.path(id) / WEIGHTS).exists()
-        alike.setdefault(kind, []).append((id, world, spec["split"], spec["settings"]))
+        run = world(spec), spec["split"], spec["settings"]
+        alike.setdefault((spec["method"], where, kept["weights"]), {})[id] = run
     for (method, where, weights), runs in alike.items():
-        ids, worlds, parts, settings = map(list, zip(*runs, strict=True))
-        for id in ids:
-            reopen(study.ledger, id)
-        study.train(method, worlds, parts, settings, root=where, weights=weights, workers=workers)
-    return [id for runs in alike.values() for id, *_ in runs], left
+        worlds, splits, settings = map(list, zip(*runs.values(), strict=True))
+        study.train(method, worlds, splits, settings, root=where, weights=weights, workers=workers)
+    return [id for runs in alike.values() for id in runs], removed, left
 
 
-def noted(folder, name, file="run.json"):
-    """What a file of a run holds under a name; None where it cannot be read."""
-    try:
-        return (read_json(folder / file) or {}).get(name)
-    except ValueError:
-        return None
+def world(spec):
+    """The data set of a run as Study.train takes it."""
+    return {name: value for name, value in spec["data"].items() if name != "fingerprint"}
+
+
+def same(study, spec, root, id):
+    """Whether asking for this run with a data set in `root` asks for the run of that id."""
+    return run_id(study.spec(spec["method"], world(spec), spec["split"], spec["settings"], root)) == id
+
+
+def noted(folder):
+    """Where a run found its data set, and whether it kept its weights, as far as that can be read."""
+    known = {}
+    for name in ("run.json", "metrics.json"):
+        try:
+            known |= read_json(folder / name) or {}
+        except ValueError:
+            pass
+    weights = (folder / WEIGHTS).exists() or WEIGHTS in (known.get("files") or ())
+    return {"root": known.get("root"), "weights": weights}
