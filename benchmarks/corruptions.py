@@ -159,8 +159,8 @@ def seen(outputs):
     for name in NOTEBOOKS:
         with contextlib.suppress(ValueError):
             answer, failed = answers.whole(outputs / "try/notebooks", name)
-            kept = {"text": answer["text"], "table": answer["table"]} if answer else {"error": failed["error"]}
-            found["answer", name] = kept | ({"files": answer["files"]} if answer else {})
+            if known := answer or failed:
+                found["answer", name] = {n: known.get(n) for n in ("text", "table", "files", "error")}
     return found
 
 

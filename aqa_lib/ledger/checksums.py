@@ -40,7 +40,10 @@ def unsealed(path):
 
 def intact(path, known=None):
     """The bytes of a file beside a record, ValueError where they are not those of its checksum (None: not known)."""
-    data = content(path)
+    try:
+        data = content(path)
+    except ValueError as error:
+        raise ValueError(f"{path.name} cannot be read: {error}") from None
     if data is None:
         raise ValueError(f"{path.name} is missing")
     if known is not None and checksum(data) != known:
