@@ -202,9 +202,9 @@ class Ledger:
             with refused(self.folder, f"run {lock.id} was not started"):
                 if lock.acquire():
                     if self.ending(lock.id) == seen:  # else another ended it between our look and our lock
-                        lock.sweep()
                         for name in FILES:  # now, not after the training
                             make_way(os.path.join(lock.folder, name))
+                        lock.sweep()
                         return lock
                     lock.release()
         except BaseException:
