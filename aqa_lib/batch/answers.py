@@ -9,12 +9,15 @@ from aqa_lib.ledger.files import parsed
 from aqa_lib.ledger.record import to_json
 
 NUMBER = (int, float)
-KINDS = {  # of what a reader uses; those that stand in NEEDED are always there
-    "answer": {"text": str, "key": str, "surrogate": bool, "seconds": NUMBER, "finished": NUMBER, "question": str}
-    | {"figure": bool, "table": (dict, type(None)), "numbers": (int, type(None)), "parameters": dict, "modules": list},
-    "failed": {"error": str, "cell": (int, type(None)), "source": str, "traceback": list, "seconds": NUMBER},
+NEEDED = {  # {record: {what it always holds: its type}}
+    "answer": {"text": str, "key": str, "surrogate": bool, "seconds": NUMBER, "finished": NUMBER},
+    "failed": {"error": str},
 }
-NEEDED = {"answer": ("text", "key", "surrogate", "seconds", "finished"), "failed": ("error",)}
+MORE = {  # what it may hold
+    "answer": {"figure": bool, "table": (dict, type(None)), "numbers": (int, type(None)), "question": str}
+    | {"parameters": dict, "modules": list},
+    "failed": {"cell": (int, type(None)), "source": str, "traceback": list, "seconds": NUMBER},
+}
 
 
 def read(folder, name, kind="answer"):
@@ -25,7 +28,7 @@ def read(folder, name, kind="answer"):
         return None
     if strange := [n for n in NEEDED[kind] if n not in found]:
         raise ValueError(f"its {kind}.json holds no {strange[0]}")
-    for what, kinds in KINDS[kind].items():
+    for what, kinds in (NEEDED[kind] | MORE[kind]).items():
         if what in found and not isinstance(found[what], kinds):
             raise ValueError(f"its {kind}.json holds {what} = {found[what]!r:.40}")
     if found.get("name", name) != name:
