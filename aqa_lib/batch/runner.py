@@ -17,6 +17,7 @@ from tqdm import tqdm
 from aqa_lib.batch.execute import execute, finished, place
 from aqa_lib.batch.plan import check_root, first_sentence, read_config, read_plan, results_of
 from aqa_lib.errors import UserError, choose
+from aqa_lib.ledger.checksums import sealed
 from aqa_lib.ledger.files import write
 from aqa_lib.paths import relative, writable
 from aqa_lib.processes import cores, end_with_parent
@@ -76,7 +77,7 @@ def write_manifest(folder, study, jobs, args):
     command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
     manifest = {"study": study, "command": command, "results": results_of(args.config, args.settings)}
     manifest["notebooks"] = entries
-    write(folder / "study.json", json.dumps(manifest, indent=1))
+    write(folder / "study.json", sealed(json.dumps(manifest, indent=1)))
     return manifest
 
 

@@ -1,4 +1,4 @@
-"""`aqa runs`: list, show, compare and delete the runs of a study."""
+"""`aqa runs`: list, show, compare, delete and repair the runs of a study."""
 
 import os
 
@@ -16,7 +16,7 @@ HIDDEN = ("id", "types", "token", "start", "time")  # for programs
 
 def configure(parser):
     """The arguments of `aqa runs`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|compare|delete")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|compare|delete|repair")
     common = {"--study": {"help": "folder under outputs/; may be left out where there is only one"}}
     where = {
         "action": "append",
@@ -47,11 +47,15 @@ def configure(parser):
     ids = {"nargs": "*", "metavar": "ID", "help": "ids or beginnings of ids"}
     yes = {"action": "store_true", "help": "do it; without it, only say what would go"}
     verb("delete", "Delete runs for good.", {"ids": ids} | common | chosen | {"--yes": yes})
+    root = {"help": "where their data set lies, if it is read from files (default: where it lay)"}
+    workers = {"type": int, "default": 1, "metavar": "N", "help": "processes that train (default: 1)"}
+    verb("repair", "Train damaged runs again, and no others.", common | {"--root": root, "--workers": workers})
 
 
 def run(args):
     """Do what `aqa runs VERB ...` asks for."""
-    return {"list": listing, "show": show, "compare": compare, "delete": delete}[args.verb](args)
+    verbs = {"list": listing, "show": show, "compare": compare, "delete": delete, "repair": repair}
+    return verbs[args.verb](args)
 
 
 def ledger_of(study):
@@ -223,3 +227,26 @@ def delete(args):
     else:
         print("no run would be deleted")
     return 0
+
+
+def repair(args):
+    """`aqa runs repair`: a line a damaged run; 1 where one could not be trained again."""
+    from aqa_lib.study.repair import repair as train_again
+    from aqa_lib.study.study import Study
+
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: it takes a number of processes, 1 or more")
+    study = Study(ledger_of(args.study).folder.name)
+    root = None if args.root is None else os.path.abspath(args.root)
+    trained, removed, left = train_again(study, root, args.workers)
+    for id in trained:
+        print(f"run {id} was damaged and is now {study.ledger.state(id)}")
+    for id in removed:
+        print(f"run {id} was removed, nothing says any more what it was: the command that asked for it trains it again")
+    for id, why in left.items():
+        print(f"run {id} is damaged and was left: {why}")
+    if trained or removed or left:
+        print(f"{len(trained)} runs of {study.ledger.folder} were trained again")
+    else:
+        print(f"no run of {study.ledger.folder} is damaged")
+    return int(bool(left))

@@ -1,7 +1,8 @@
 """The ledger: one folder a run, its state read off the file system.
 
 outputs/<study>/<id>/ holds run.json (everything that made the run), curve.csv, predictions.csv,
-weights.safetensors on request and, written last by atomic rename, metrics.json: present means complete.
+weights.safetensors on request and, written last by atomic rename, metrics.json: present means complete. It holds the
+checksums of the others (checksums.py), which are checked when they are read; damage.py says what is damaged.
 a failed run has failed.json instead, which says why; a lock (locks.py) says who is at work. The id is a hash of what
 the run is, so the same run asked for twice, by any process, is one folder and is trained once.
 """
@@ -18,12 +19,14 @@ from pathlib import Path
 import pandas as pd
 
 from aqa_lib.errors import UserError, nearest
-from aqa_lib.ledger.files import create, read_json, refused, sync_folder, write
+from aqa_lib.ledger.checksums import checksum, intact, sealed, unsealed
+from aqa_lib.ledger.files import create, make_way, refused, sync_folder, write
 from aqa_lib.ledger.identity import canonical, code_version, run_id, versions
 from aqa_lib.ledger.locks import EXPIRY, Lock, alive, chain, host
-from aqa_lib.ledger.record import COLUMNS, Record, flat, packed, row, to_csv, to_json, types
+from aqa_lib.ledger.record import COLUMNS, WEIGHTS, Record, flat, packed, row, to_csv, to_json, types
 
 STATES = ("complete", "running", "failed", "stale")  # and "absent", which has no folder
+FILES = ("run.json", "curve.csv", "predictions.csv", WEIGHTS, "metrics.json", "failed.json")  # of a run
 ID = re.compile("[0-9a-f]{16}")
 
 
@@ -53,13 +56,15 @@ class RunLock(Lock):
         run |= dict(record or {}) | {"types": {"curve": types(curve), "predictions": types(predictions)}}
         with self._ending() as mine:
             if mine:
-                self._write("run.json", to_json(brief | run))
-                self._write("curve.csv", to_csv(curve))
-                self._write("predictions.csv", to_csv(predictions))
+                files = {"run.json": to_json(brief | run), "curve.csv": to_csv(curve)}
+                files["predictions.csv"] = to_csv(predictions)
                 if weights is not None:
-                    self._write("weights.safetensors", packed(weights, about))
+                    files[WEIGHTS] = packed(weights, about)
+                for name, data in files.items():
+                    self._write(name, data)
                 sync_folder(self.folder)
-                self._write("metrics.json", to_json(brief | {"metrics": metrics}))
+                sums = {name: checksum(data) for name, data in files.items()}
+                self._write("metrics.json", sealed(to_json(brief | {"metrics": metrics, "files": sums})))
                 sync_folder(self.folder)
         return mine
 
@@ -68,7 +73,7 @@ class RunLock(Lock):
         note = {"id": self.id, "spec": self.spec, "code": self.code, "reason": str(reason)}
         with self._ending() as mine:
             if mine:
-                self._write("failed.json", to_json(note | {"started": self.started, "finished": now()}))
+                self._write("failed.json", sealed(to_json(note | {"started": self.started, "finished": now()})))
         return mine
 
     def _write(self, name, data):
@@ -123,20 +128,32 @@ class Ledger:
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def _metrics(self, id):
-        """metrics.json, None where there is none, ValueError where it is cut short or none of ours."""
-        found = read_json(f"{self.folder}/{id}/metrics.json")
-        if found is not None and not all(isinstance(found.get(part), dict) for part in ("spec", "metrics")):
-            raise ValueError("not the metrics of a run")
+    def metrics(self, id):
+        """metrics.json, None where there is none, ValueError where it is damaged or another run's."""
+        return self._own(id, "metrics.json", "metrics", dict)
+
+    def failed(self, id):
+        """failed.json, None where there is none, ValueError where it is damaged or another run's."""
+        return self._own(id, "failed.json", "reason", str)
+
+    def _own(self, id, name, part, kind):
+        found = unsealed(f"{self.folder}/{id}/{name}")
+        if found is None:
+            return None
+        if not isinstance(found.get("spec"), dict) or not isinstance(found.get(part), kind) or not found[part]:
+            raise ValueError(f"it holds no {part} of a run")
+        if run_id(found["spec"]) != id:
+            raise ValueError("it is of another run")
         return found
 
     def ending(self, id):
         """How a run has ended: ("complete",), ("failed", when in ns), or None while it has not."""
         with contextlib.suppress(ValueError):
-            if self._metrics(id) is not None:
+            if self.metrics(id) is not None:
                 return ("complete",)
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return "failed", os.stat(self.path(id) / "failed.json").st_mtime_ns
+        with contextlib.suppress(ValueError, FileNotFoundError, NotADirectoryError):
+            if self.failed(id) is not None:
+                return "failed", os.stat(self.path(id) / "failed.json").st_mtime_ns
         return None
 
     def look(self, id):
@@ -144,17 +161,17 @@ class Ledger:
         links = chain(self.path(id))  # before metrics.json: its writer removes the lock after it
         broken = None
         try:
-            if (found := self._metrics(id)) is not None:
+            if (found := self.metrics(id)) is not None:
                 return "complete", found
         except ValueError as error:
             broken = f"metrics.json cannot be read ({error}): the run is not done, train it again"
         if links and alive(links[-1], self.expiry):
             return "running", links[-1].owner
         try:
-            if (found := read_json(self.path(id) / "failed.json")) is not None:
+            if (found := self.failed(id)) is not None:
                 return "failed", found
         except ValueError as error:
-            return "failed", {"reason": f"failed.json cannot be read ({error})"}
+            broken = broken or f"failed.json cannot be read ({error}): the run is not done, train it again"
         if links:
             owner = links[-1].owner
             name, pid = owner.get("host", "?").split("/")[0], owner.get("pid", "?")
@@ -166,8 +183,12 @@ class Ledger:
         return self.look(id)[0]
 
     def has_weights(self, id):
-        """Whether a run kept its weights."""
-        return (self.path(id) / "weights.safetensors").is_file()
+        """Whether a run kept its weights, and they are what was written."""
+        path = self.path(id) / WEIGHTS
+        with contextlib.suppress(ValueError):
+            sums = (self.metrics(id) or {}).get("files")
+            return path.is_file() if sums is None else WEIGHTS in sums and bool(intact(path, sums[WEIGHTS]))
+        return False
 
     # ---- locking
 
@@ -181,6 +202,8 @@ class Ledger:
             with refused(self.folder, f"run {lock.id} was not started"):
                 if lock.acquire():
                     if self.ending(lock.id) == seen:  # else another ended it between our look and our lock
+                        for name in FILES:  # now, not after the training
+                            make_way(os.path.join(lock.folder, name))
                         lock.sweep()
                         return lock
                     lock.release()
@@ -243,7 +266,7 @@ class Ledger:
     def _quick(self, id):
         """As `look`, for a reader of complete runs only: one file a run."""
         try:
-            found = self._metrics(id)
+            found = self.metrics(id)
             return ("complete", found) if found else ("absent", {})
         except ValueError:
             state, found = self.look(id)

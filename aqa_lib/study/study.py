@@ -135,7 +135,7 @@ class Study:
             sets.append(dataset)
             if (key := (id(dataset), lock.spec["split"])) not in parts:
                 parts[key] = splits.get(lock.spec["split"])(dataset)
-        record = describe(device)
+        record = describe(device) | ({"root": root} if root else {})
 
         def keep(number, result):
             lock = locks[number]

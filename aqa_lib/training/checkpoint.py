@@ -4,10 +4,12 @@ A checkpoint is one file that holds the names of its runs and everything that th
 has the bits that it would have had. It appears whole or not at all, and goes when its runs have ended.
 """
 
+import contextlib
 import hashlib
 import os
 import time
 import warnings
+import zipfile
 from pathlib import Path
 
 import torch
@@ -44,7 +46,11 @@ class Checkpoints:
     def read(path):
         """The state in a file; None, with a warning, where it is damaged: its runs begin again."""
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            with zipfile.ZipFile(path) as parts:  # torch looks at no checksum
+                if strange := parts.testzip():
+                    raise ValueError(f"the checksum of its {strange} differs")
+            state = torch.load(path, map_location="cpu", weights_only=True)
+            return state if isinstance(state, dict) else None
         except FileNotFoundError:  # its runs have just ended
             return None
         except Exception as error:  # of many kinds, in a file that was cut or overwritten
@@ -89,9 +95,11 @@ class Writer:
 
     def end(self):
         """All runs of the stack have ended."""
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a folder of that name is none of ours
+            self.path.unlink(missing_ok=True)
         self.forget()
 
     def forget(self):
         if self.before and self.before != self.path:
-            self.before.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.before.unlink(missing_ok=True)

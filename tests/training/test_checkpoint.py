@@ -1,7 +1,10 @@
 """A killed stack goes on from its checkpoint as if nothing had happened, also when some of its runs had ended."""
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from helpers import of_scores, world
 
 from aqa_lib import methods
@@ -15,6 +18,17 @@ GRADIENT = [name for name in of_scores() if methods.get(name).gradient]
 
 class Killed(BaseException):
     """What no code catches."""
+
+
+def same(a, b):
+    """Whether two nested values are equal, tensors to the last bit."""
+    if torch.is_tensor(a):
+        return torch.is_tensor(b) and a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(same, a, b))
+    return repr(a) == repr(b)
 
 
 def asked(name, **settings):
@@ -82,9 +96,21 @@ def test_checkpoints_of_other_sources_and_damaged_ones_are_begun_again(tmp_path,
     assert [places for _, _, places in Checkpoints(tmp_path, ids, "old").found(range(5))] == [[2, 4]]
     assert Checkpoints(tmp_path, ["another"], "old").found([0]) == []
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:100])
+    kept, random = path.read_bytes(), np.random.default_rng(0)
+    path.write_bytes(kept[:100])
     with pytest.warns(UserWarning, match="cannot be read .*: its runs begin again"):
         assert Checkpoints(tmp_path, ids, "old").found(range(5)) == []
+    path.write_bytes(kept)
+    whole, refused = Checkpoints.read(path), 0
+    for place in random.integers(len(kept), size=40):
+        damaged = bytearray(kept)
+        damaged[place] ^= 1 << random.integers(8)
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True):
+            state = Checkpoints.read(path)
+        refused += state is None
+        assert state is None or same(state, whole)  # padding between the parts is nobody's
+    assert refused > 10
 
 
 def test_what_another_run_depended_on_does_not_matter(tmp_path, monkeypatch):
