@@ -144,11 +144,11 @@ def index(folder):
         if found := sorted(study.glob("*.md")):
             total = sum(known["minutes"] for known in map(facts, found) if known)
             lines += ["", f"## {study.name}", "", f"{len(found)} pages, {total:.1f} minutes in all.", ""]
-            lines += answers(study, study.name)
+            lines += answered(study, study.name)
     return ("\n".join(lines) + "\n").encode()
 
 
-def answers(study, place):
+def answered(study, place):
     """The table of a study's pages, which lie in `place` as seen from where the table stands."""
     rows = [row(f"{place}/{path.name}", facts(path)) for path in sorted(study.glob("*.md"))]
     return ["| question | answer | date | minutes |", "| --- | --- | --- | ---: |", *rows]
