@@ -10,8 +10,8 @@ distribution: at z = 0 these are the quantiles of a Gaussian of variance 1 about
 
 Predicted are the quantiles, and the median as the score. The variance is that of the Gaussian whose quantiles come
 nearest to them, sigma = sum_k u_k q_k / sum_k u_k^2 with u_k = Phi^-1(p_k), the slope of a line through the points
-(u_k, q_k): exact for a Gaussian, and less than the variance where the tails beyond .05 and .95, of which quantiles say
-nothing, are heavy. No unlabelled video is used.
+(u_k, q_k): exact for a Gaussian, less than the variance where the tails are heavier than a Gaussian's (beyond .05 and
+.95 the quantiles say nothing of them), and more where they are lighter. No unlabelled video is used.
 """
 
 import math
