@@ -81,21 +81,17 @@ class Likelihoods(Method):
         return {"loss": loss}
 
     def predict(self, model, x, mask=None):
-        """x [K or 1,1,T,n,D] -> mean and variance [K,n] and, of one network, the distribution's shape [K,n,2].
-
-        In float64, whose last digits (one run and many do not have the same) are rounded away in the end.
-        """
+        """x [K or 1,1,T,n,D] -> mean and variance [K,n] and, of one network, the distribution's shape [K,n,2]."""
         v = average(x[:, 0], None if mask is None else mask[:, 0])
         out = model(v.expand(len(model.kind), -1, -1))
-        z = by_member(out).double()
+        z = by_member(out)
         K, _, n, _ = z.shape
         score, variance, shape = z.new_zeros(K, n), z.new_zeros(K, n), z.new_zeros(K, n, 2)
         for kind, rows in grouped([KINDS[i] for i in model.kind[:, 0].tolist()]):
             law = LAWS[kind](z[rows], model.top)
             score[rows], variance[rows] = mixture(law.mean, law.variance)
             shape[rows] = law.shape[:, 0]
-        found = {"score": score, "variance": variance} | ({"shape": shape} if out.dim() == 3 else {})
-        return {name: value.to(out.dtype) for name, value in found.items()}
+        return {"score": score, "variance": variance} | ({"shape": shape} if out.dim() == 3 else {})
 
     def read(self, out, data, items, settings):
         """Mean and variance of one run, and quantiles [n,19] of one network that is no Gaussian."""
