@@ -12,8 +12,8 @@ Stated: several scores with a mean and a variance each. In the one file of code 
 of three and is multiplied by the true difficulty at test as well. Chosen here: the difficulty is a head like the
 others, learnt from the labelled videos (`dae_mt_difficulty` is told it instead); the heads of seven judges learn the
 sorted awards, since no seat is the same person at two events (order = seats: as they are stored). Heads are
-independent given the video. Sorted awards are not: the variance of their sum comes out too small, where seats judge
-independently by a factor of two to three. A missing award teaches nothing.
+independent given the video. Sorted awards are not: of seven seats that judge independently and alike, the variance of
+the sum of the middle three comes out at a third. A missing award teaches nothing.
 """
 
 import torch
