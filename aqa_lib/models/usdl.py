@@ -19,7 +19,7 @@ class ScoreDistribution(Perceptron):
     def __init__(self, *, runs, inputs, at, expectation=False, precision="fp32"):
         super().__init__(runs=runs, inputs=inputs, outputs=len(at), precision=precision)
         self.at = tuple(map(float, at))
-        self.register_buffer("expectation", torch.tensor(expectation, dtype=torch.bool).expand(runs).clone())
+        self.register_buffer("expectation", torch.tensor(expectation, dtype=torch.float32).expand(runs).clone())
 
     def scores(self, logits):
         """Logits [K,R,bins] -> scores [K,R]: that of the likeliest bin, or the expectation."""
@@ -37,7 +37,7 @@ class AwardDistributions(Perceptron):
         outputs = seats * len(awards) + len(difficulties)
         super().__init__(runs=runs, inputs=inputs, outputs=outputs, precision=precision)
         self.awards, self.difficulties = awards, difficulties
-        self.register_buffer("expectation", torch.tensor(expectation, dtype=torch.bool).expand(runs).clone())
+        self.register_buffer("expectation", torch.tensor(expectation, dtype=torch.float32).expand(runs).clone())
 
     def forward(self, x):
         logits, last = super().forward(x), len(self.difficulties)
@@ -49,7 +49,7 @@ def point(logits, at, expectation):
     """The value [K,...] of the likeliest bin of logits [K,...,bins], or the expectation where `expectation` [K] is."""
     values = constant(at, logits.dtype, logits.device)
     mean, likeliest = (logits.softmax(-1) * values).sum(-1), values[logits.argmax(-1)]
-    return torch.where(expectation.view(-1, *[1] * (mean.dim() - 1)), mean, likeliest)
+    return torch.where(expectation.view(-1, *[1] * (mean.dim() - 1)) > 0, mean, likeliest)
 
 
 def spread(p, at):

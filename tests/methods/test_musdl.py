@@ -73,7 +73,7 @@ def test_the_loss_is_torchs_divergence_summed_over_judges(data, settings, bins, 
 
 def test_the_likeliest_award_or_the_mean_of_each_run():
     logits = torch.log(torch.tensor([[[0.2, 0.5, 0.3]], [[0.2, 0.5, 0.3]]]).double())
-    found = point(logits, (1.0, 2.0, 4.0), torch.tensor([False, True]))
+    found = point(logits, (1.0, 2.0, 4.0), torch.tensor([0.0, 1.0]))
     assert found[0, 0].item() == 2 and found[1, 0].item() == pytest.approx(0.2 + 1.0 + 1.2)
 
 
