@@ -35,7 +35,7 @@ class AssessmentSet:
     scores: np.ndarray | None = None  # [N] float64, NaN = unlabelled; None = all unlabelled
     ids: np.ndarray | None = None  # [N] str, each once, never None
     table: pd.DataFrame | None = None  # a row an item; column "split": train, test, "" for neither; None: ids alone
-    judges: np.ndarray | None = None  # [N, J] awards
+    judges: np.ndarray | None = None  # [N, J] awards; meta["judging"] says how they make the score
     difficulty: np.ndarray | None = None  # [N]
     groups: np.ndarray | None = None  # [N] str: competition, surgeon, ... whose items resemble each other
     lengths: np.ndarray | None = None  # [N] int: segments of each video; None where all have the same number

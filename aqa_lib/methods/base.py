@@ -139,7 +139,7 @@ class Method:
         return {}
 
     def read(self, out, data, items, settings):
-        """One run's predictions as its task measures them; scores stay as they are."""
+        """One run's predictions as its task measures them; early stopping and a restored run do without."""
         return out
 
     def ragged(self, data):

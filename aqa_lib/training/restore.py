@@ -19,6 +19,7 @@ from aqa_lib.training.pool import Pool
 from aqa_lib.training.stack import ROWS, named
 
 FORMAT = 1
+JUDGING = ("judging", "awards")  # of a set's meta: by what rule its judges make a score, and what awards they give
 
 
 def description(method, data, settings, labels):
@@ -34,6 +35,9 @@ def description(method, data, settings, labels):
         "shape": shape,  # [T, *shape]
         "ragged": bool(method.ragged(data)) if data.features is not None else False,
         "views": views,
+        "judges": None if data.judges is None else data.judges.shape[1],
+        "difficulty": data.difficulty is not None,
+        "judging": {name: data.meta[name] for name in JUDGING if name in data.meta},
     }
 
 
@@ -140,4 +144,11 @@ def like(about):
     shape = (0, *about["shape"])
     views = {name: SimpleNamespace(shape=(0, *s)) for name, s in about["views"].items()}
     views["rgb"] = features = SimpleNamespace(shape=shape)
-    return SimpleNamespace(features=features, view=views.__getitem__, ragged=about["ragged"], name=about["data"])
+    seats = about.get("judges")
+    judged = {
+        "judges": None if seats is None else SimpleNamespace(shape=(0, seats)),
+        "difficulty": SimpleNamespace(shape=(0,)) if about.get("difficulty") else None,
+        "meta": about.get("judging", {}),
+    }
+    view = views.__getitem__
+    return SimpleNamespace(features=features, view=view, ragged=about["ragged"], name=about["data"], **judged)

@@ -14,7 +14,7 @@ A folder with a file STAND_IN.txt holds made-up recordings in this layout (bench
 called so, and is a surrogate.
 
 A trial with kinematics but without a score is kept, unlabelled. A trial whose kinematics are missing or empty is
-left out, with a warning, and listed in meta["skipped"].
+left out, with a warning, and listed in meta["skipped"]. The six items are the set's judges, the score is their sum.
 """
 
 import json
@@ -85,6 +85,7 @@ def load(root, **options):
         table["fold_four"] = [fold_of.get(trial, "") for trial in table["id"]]
     made_up = (root / MARK).is_file()
     meta = {"options": o, "skipped": skipped, "surrogate": made_up, "stand-in": made_up, "source": "JIGSAWS"}
+    meta |= {"judging": "sum", "awards": [1, 5, 1]}
     meta["nodes"] = [NODES[m] for m in MEMBERS[o["nodes"]]]
     if made_up:
         meta["source"] = "made up by benchmarks/jigsaws_stand_in.py in the layout of JIGSAWS"
@@ -98,6 +99,7 @@ def load(root, **options):
         ids=table["id"],
         table=table,
         groups=table["surgeon"],
+        judges=table[list(ITEMS)],
         meta=meta,
     )
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from aqa_lib.data.dataset import AssessmentSet
+from aqa_lib.data.dives import JUDGING
 from aqa_lib.data.files import unpickle
 from aqa_lib.data.files.folder import content, folder, need, number, once
 from aqa_lib.data.files.listed import STORE
@@ -81,6 +82,7 @@ def load(root, **options):
     meta = {"source": "MTL-AQA, Parmar and Morris 2019", "annotations": form, "options": o, "surrogate": False}
     if form != "original":
         judges = np.array(judges.tolist())
+        meta |= JUDGING
         table["off"] = judge_rule(judges, difficulty) - scores
         meta["judge_rule"] = _deviations(table["id"], table["off"].to_numpy())
     if vocabulary is not None:
