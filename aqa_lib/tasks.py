@@ -15,12 +15,18 @@ from aqa_lib import data as data_sets
 from aqa_lib.data.splits import MIN_LABELS, held_out, label_draw, official
 from aqa_lib.data.splits import pairs as split_pairs
 from aqa_lib.errors import UserError, choose
-from aqa_lib.evaluation import fisher_mean, mean_average_precision, pairwise_accuracy, relative_l2, spearman_rows
-from aqa_lib.evaluation.calibration import coverage, gaussian_crps, gaussian_nll
+from aqa_lib.evaluation import (
+    calibration,
+    fisher_mean,
+    mean_average_precision,
+    pairwise_accuracy,
+    relative_l2,
+    spearman_rows,
+)
 from aqa_lib.evaluation.clustering import adjusted_rand, nmi_arithmetic, purity
 from aqa_lib.settings import Setting
 
-CORRELATIONS = ("spearman", "validation_spearman")
+CORRELATIONS = ("spearman", "validation_spearman", "variance_error")
 SCALE = 5.0  # the largest labelled score of a run becomes this, in its batches
 FRACTION = Setting(0.1, "share of the training videos whose scores are used", 0, 1, per_run=True)
 DRAW = Setting(0, "which label draw", low=0, per_run=True)
@@ -154,12 +160,7 @@ class Scores(Task):
             seen = data.pairs[np.isin(data.pairs, items).all(axis=1)]
             found |= {"pairwise_accuracy": _pairwise(data, seen, items, score)} if len(seen) else {}
         if "variance" in out:
-            given = score, out["variance"], true
-            found |= {
-                "nll": float(gaussian_nll(*given)),
-                "crps": float(gaussian_crps(*given)),
-                "coverage_90": float(coverage(*given, levels=(0.9,))[0]),
-            }
+            found |= calibration.measures(score, out["variance"], true, out.get("quantiles"))
         return found
 
     def kept(self, data, items, outs):

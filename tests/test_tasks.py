@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import spearmanr
+from scipy.stats import norm, spearmanr
 
 from aqa_lib import data as data_sets
 from aqa_lib import tasks
@@ -45,6 +45,20 @@ def test_learnt_from_scores_compared_by_pairs():
     assert found["pairwise_accuracy"] == 0.5
     assert found["spearman"] == pytest.approx(spearmanr([3, 2, 1], [50, 60, 80])[0])
     assert "pairwise_accuracy" not in tasks.SCORES.measures(scored(), SPLIT, SPLIT.test, out)
+
+
+def test_the_uncertainty_is_measured_of_quantiles_where_there_are_any():
+    """Of e, f, h with scores 50, 60, 80: quantiles 1 .. 19 below the first hold none, those of the others all."""
+    out = {"score": np.array([52.0, 60, 79]), "variance": np.array([4.0, 1, 1])}
+    gaussian = tasks.SCORES.measures(scored(), SPLIT, SPLIT.test, out)
+    assert gaussian["coverage_90"] == 1 and gaussian["variance_ratio"] == pytest.approx(2 / ((4 + 0 + 1) / 3))
+    assert gaussian["nll"] == pytest.approx(-norm([52, 60, 79], [2, 1, 1]).logpdf([50, 60, 80]).mean())
+    quantiles = np.array([[30.0], [51], [71]]) + np.arange(19)
+    found = tasks.SCORES.measures(scored(), SPLIT, SPLIT.test, {**out, "quantiles": quantiles})
+    assert "nll" not in found and found["coverage_90"] == pytest.approx(2 / 3) and found["sharpness_90"] == 18
+    assert found["interval_90"] == pytest.approx(18 + 20 * 2 / 3) and set(found) | {"nll"} == set(gaussian)
+    assert tasks.average("variance_error")([0.5, 0.9]) == pytest.approx(np.tanh(np.arctanh([0.5, 0.9]).mean()))
+    assert not {"crps", "ece"} & set(tasks.SCORES.measures(scored(), SPLIT, SPLIT.test, {"score": out["score"]}))
 
 
 def test_what_is_kept_of_scores_with_quantiles():
