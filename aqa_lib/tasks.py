@@ -12,7 +12,7 @@ import pandas as pd
 
 from aqa_lib import chance
 from aqa_lib import data as data_sets
-from aqa_lib.data.splits import MIN_LABELS, held_out, label_draw, official
+from aqa_lib.data.splits import MIN_LABELS, held_out, label_draw, official, without_fold
 from aqa_lib.data.splits import pairs as split_pairs
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import (
@@ -40,6 +40,7 @@ class Labels:
     unlabelled: np.ndarray  # [m] the other training items
     scores: np.ndarray  # [N]
     validation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))  # [v] labelled, held out to watch
+    held: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))  # [h] labelled, a fold to be predicted
     pairs: np.ndarray | None = None  # [P,2] items (better, worse)
     classes: np.ndarray | None = None  # [N]
     scale: float = 1.0  # scores and what is predicted are multiplied by it while training
@@ -56,12 +57,16 @@ class World:
 
 
 class Task:
-    """Base of the tasks; `choice` are its settings, `watch` those of methods that train step by step, too."""
+    """Base of the tasks; `choice` are its settings, `watch` those of methods that train step by step, too.
+
+    `spare`: {setting: others that mean something only where it is not 0}; where it is 0 none of them is part of a run.
+    """
 
     measure = ""  # what tables compare
     larger = True  # whether a larger value is better
     choice: dict = {}
     watch: dict = {}
+    spare: dict = {}
 
     def easy(self):
         """The World that every method of this task must learn."""
@@ -102,7 +107,13 @@ class Scores(Task):
         "fraction": FRACTION,
         "draw": DRAW,
         "how": Setting("stratified", "how labels are drawn", choices=("stratified", "random"), per_run=True),
-    }
+        "label_folds": Setting(0, "folds of the labels, one of which is held out and predicted (0: none)", low=0,
+                               per_run=True),
+        "label_fold": Setting(0, "which fold of the labels is held out", low=0, per_run=True),
+        "whole_groups": Setting(True, "whether folds are of whole groups where the split tests on others",
+                                per_run=True),
+    }  # fmt: skip
+    spare = {"label_folds": ("label_fold", "whole_groups")}
     watch = {
         "validation": Setting(0.0, "share of the labelled videos held out to watch", 0, 0.9, per_run=True),
         "patience": Setting(
@@ -130,6 +141,15 @@ class Scores(Task):
 
     def labels(self, data, split, settings):
         drawn = label_draw(data, settings["fraction"], settings["draw"], settings["how"], split)
+        held = drawn[:0]
+        if count := settings.get("label_folds", 0):
+            which = settings["label_fold"], count, settings["whole_groups"], settings["how"], settings["draw"]
+            drawn, held, split = without_fold(data, split, drawn, *which)
+            if len(drawn) < MIN_LABELS:
+                raise UserError(
+                    f"without fold {which[0]} of {count} {len(drawn)} labels are left, fewer than the {MIN_LABELS} "
+                    "needed: take more folds or a larger fraction"
+                )
         train, validation, unlabelled = held_out(data, split, drawn, settings.get("validation", 0.0))
         if len(validation) and min(len(train), len(validation)) < MIN_LABELS:
             raise UserError(
@@ -140,7 +160,7 @@ class Scores(Task):
         scores[train] = data.scores[train]
         top = np.abs(scores[train]).max()
         scale = SCALE / top if top > 0 else 1.0
-        return Labels(train, unlabelled, scores, validation, scale=scale)
+        return Labels(train, unlabelled, scores, validation, held, scale=scale)
 
     def units(self, out, labels):
         power = {"score": 1, "quantiles": 1, "variance": 2}

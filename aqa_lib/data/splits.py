@@ -234,6 +234,20 @@ def held_out(data, split, drawn, share):
     return drawn[: len(drawn) - held], drawn[len(drawn) - held :], rest
 
 
+def without_fold(data, split, drawn, number, count, whole, *place):
+    """(the drawn labels without fold `number` of `count`, those of it, the split without what then is not to be seen).
+
+    Folds are at random, a function of names and `place`. Where the split tests on groups of which it trains on none,
+    and folds are to be `whole`, they are of whole groups, and no item of theirs is left to train on.
+    """
+    if not 0 <= number < count:
+        raise UserError(f"fold {number} of the labels is none of the {count}: they are numbered 0 to {count - 1}")
+    groups = data.groups[drawn] if whole and tests_new_groups(data, split) else None
+    held = folds(data.ids[drawn], count, chance.key(data.name, split.name, "folds", *place), groups) == number
+    unseen = np.isin(split.train, drawn[held]) if groups is None else np.isin(data.groups[split.train], groups[held])
+    return drawn[~held], drawn[held], dataclasses.replace(split, train=split.train[~unseen])
+
+
 def tests_new_groups(data, split):
     """Whether a split tests on groups of which it trains on none."""
     return data.groups is not None and not np.isin(data.groups[split.test], data.groups[split.train]).any()

@@ -68,19 +68,22 @@ class Record:
     predictions: pd.DataFrame
     run: dict  # all of run.json
     folder: Path
+    held: pd.DataFrame | None = None  # predictions of the labelled items of the fold that was held out
 
     @classmethod
     def of(cls, folder, found):
         """The run in `folder`, whose metrics.json holds `found`."""
         try:
             run = read_json(folder / "run.json")
-            tables = [from_csv(folder / f"{name}.csv", run["types"][name]) for name in ("curve", "predictions")]
+            tables = {name: from_csv(folder / f"{name}.csv", kinds) for name, kinds in run["types"].items()}
+            curve, predictions = tables["curve"], tables["predictions"]
         except (OSError, ValueError, TypeError, KeyError) as error:
             raise UserError(
                 f"run {folder.name} in {folder.parent} was damaged after it was written ({error}): delete it "
                 "and train it again"
             ) from error
-        return cls(folder.name, found["spec"], found["metrics"], *tables, run, folder)
+        about = folder.name, found["spec"], found["metrics"]
+        return cls(*about, curve, predictions, run, folder, tables.get("held"))
 
     def weights(self):
         """The trained weights as arrays; a UserError where the run was not asked to keep them."""
