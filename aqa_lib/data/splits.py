@@ -223,7 +223,7 @@ def held_out(data, split, drawn, share):
     what is tested.
     """
     held, rest = round(share * len(drawn)), np.setdiff1d(split.train, drawn)
-    if held and data.groups is not None and not np.isin(data.groups[split.test], data.groups[split.train]).any():
+    if held and tests_new_groups(data, split):
         groups, watched = data.groups[drawn], np.zeros(len(drawn), dtype=bool)
         last_drawn_first = list(dict.fromkeys(groups[::-1]))
         for group in last_drawn_first[:-1]:  # one is left to learn from
@@ -232,6 +232,43 @@ def held_out(data, split, drawn, share):
         if watched.any():
             return drawn[~watched], drawn[watched], rest[~np.isin(data.groups[rest], groups[watched])]
     return drawn[: len(drawn) - held], drawn[len(drawn) - held :], rest
+
+
+def without_fold(data, split, drawn, number, count, whole, *place):
+    """(the drawn labels without fold `number` of `count`, those of it, the split without what then is not to be seen).
+
+    Folds are at random, a function of names and `place`. Where the split tests on groups of which it trains on none,
+    and folds are to be `whole`, they are of whole groups, and no item of theirs is left to train on.
+    """
+    if not 0 <= number < count:
+        raise UserError(f"fold {number} of the labels is none of the {count}: they are numbered 0 to {count - 1}")
+    groups = data.groups[drawn] if whole and tests_new_groups(data, split) else None
+    held = folds(data.ids[drawn], count, chance.key(data.name, split.name, "folds", *place), groups) == number
+    unseen = np.isin(split.train, drawn[held]) if groups is None else np.isin(data.groups[split.train], groups[held])
+    return drawn[~held], drawn[held], dataclasses.replace(split, train=split.train[~unseen])
+
+
+def tests_new_groups(data, split):
+    """Whether a split tests on groups of which it trains on none."""
+    return data.groups is not None and not np.isin(data.groups[split.test], data.groups[split.train]).any()
+
+
+def folds(names, count, key, groups=None):
+    """[n] which of `count` folds each of n names is in, at random: a function of the name and the 64-bit key.
+
+    groups [n]: the folds are of whole groups, large ones first, each in the fold that has the fewest names so far.
+    """
+    groups = np.asarray(names if groups is None else groups)
+    found, group, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    if not 2 <= count <= len(found):
+        what = "labels" if len(found) == len(groups) else "groups that have labels"
+        raise UserError(f"{count} folds of {len(found)} {what} cannot be: take 2 or more, and no more than there are")
+    words = np.array([chance.key(key, str(name)) for name in found], dtype=np.uint64)
+    fold, filled = np.empty(len(found), dtype=int), np.zeros(count, dtype=int)
+    for g in np.lexsort((words, -sizes)):
+        fold[g] = filled.argmin()
+        filled[fold[g]] += sizes[g]
+    return fold[group]
 
 
 def stratified_order(n, key, strata=()):

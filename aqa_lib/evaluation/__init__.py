@@ -1,6 +1,6 @@
 """Metrics of predicted scores and the statistics of comparing methods; numpy and scipy, no torch."""
 
-from aqa_lib.evaluation import calibration, clustering, selection
+from aqa_lib.evaluation import calibration, clustering, rejection, selection
 from aqa_lib.evaluation.bootstrap import two_level_bootstrap
 from aqa_lib.evaluation.localisation import ACTIVITYNET, THUMOS14, mean_average_precision, tie_range, tiou
 from aqa_lib.evaluation.metrics import (
@@ -42,6 +42,7 @@ __all__ = [
     "paired_interval",
     "paired_power",
     "pairwise_accuracy",
+    "rejection",
     "relative_l2",
     "rows_differ",
     "selection",

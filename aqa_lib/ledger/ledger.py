@@ -1,8 +1,9 @@
 """The ledger: one folder a run, its state read off the file system.
 
-outputs/<study>/<id>/ holds run.json (everything that made the run), curve.csv, predictions.csv,
-weights.safetensors on request and, written last by atomic rename, metrics.json: present means complete. It holds the
-checksums of the others (checksums.py), which are checked when they are read; damage.py says what is damaged.
+outputs/<study>/<id>/ holds run.json (everything that made the run), curve.csv, predictions.csv, held.csv (predictions
+of labelled items, where a fold of them was held out), weights.safetensors on request and, written last by atomic
+rename, metrics.json: present means complete. It holds the checksums of the others (checksums.py), which are checked
+when they are read; damage.py says what is damaged.
 a failed run has failed.json instead, which says why; a lock (locks.py) says who is at work. The id is a hash of what
 the run is, so the same run asked for twice, by any process, is one folder and is trained once.
 """
@@ -44,20 +45,22 @@ class RunLock(Lock):
         self.ledger, self.started = ledger, now()
         self.code = code_version(self.spec)  # now, not at the end: the sources may be edited while a run is under way
 
-    def complete(self, metrics, curve, predictions, weights=None, record=None, about=None):
+    def complete(self, metrics, curve, predictions, weights=None, record=None, about=None, held=None):
         """Write the result, metrics.json last. False where another process took the run over meanwhile.
 
-        `metrics` dict of numbers; `curve`, `predictions` tables (their index is not kept); `weights` dict of
-        arrays, `about` what else is needed to use them; `record` further entries of run.json, such as the device.
+        `metrics` dict of numbers; `curve`, `predictions` and, where labels were held out, `held` tables (their index is
+        not kept); `weights` dict of arrays, `about` what else is needed to use them; `record` further entries of
+        run.json, such as the device.
         """
         brief = {"id": self.id, "spec": self.spec, "code": self.code}
         brief |= {"started": self.started, "finished": now()}
         run = {"device": "cpu", "versions": versions(), "host": host().split("/")[0], "pid": os.getpid()}
-        run |= dict(record or {}) | {"types": {"curve": types(curve), "predictions": types(predictions)}}
+        tables = {"curve": curve, "predictions": predictions} | ({} if held is None else {"held": held})
+        run |= dict(record or {}) | {"types": {name: types(table) for name, table in tables.items()}}
         with self._ending() as mine:
             if mine:
-                files = {"run.json": to_json(brief | run), "curve.csv": to_csv(curve)}
-                files["predictions.csv"] = to_csv(predictions)
+                files = {"run.json": to_json(brief | run)}
+                files |= {f"{name}.csv": to_csv(table) for name, table in tables.items()}
                 if weights is not None:
                     files[WEIGHTS] = packed(weights, about)
                 for name, data in files.items():

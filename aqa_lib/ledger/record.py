@@ -72,6 +72,7 @@ class Record:
     run: dict  # all of run.json
     folder: Path
     files: dict | None = field(default=None, repr=False)  # {name: checksum}, None of a run from before there were any
+    held: pd.DataFrame | None = None  # predictions of the labelled items of the fold that was held out
 
     @classmethod
     def of(cls, folder, found):
@@ -83,10 +84,12 @@ class Record:
 
         try:
             run = parsed(read("run.json"))
-            tables = [from_csv(io.BytesIO(read(f"{t}.csv")), run["types"][t]) for t in ("curve", "predictions")]
-        except (ValueError, TypeError, KeyError) as error:
+            tables = {t: from_csv(io.BytesIO(read(f"{t}.csv")), types) for t, types in run["types"].items()}
+            curve, predictions = tables["curve"], tables["predictions"]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise damaged(folder, error) from error
-        return cls(folder.name, found["spec"], found["metrics"], *tables, run, folder, sums)
+        about = folder.name, found["spec"], found["metrics"]
+        return cls(*about, curve, predictions, run, folder, sums, tables.get("held"))
 
     def weights(self):
         """The trained weights as arrays; a UserError where the run was not asked to keep them."""

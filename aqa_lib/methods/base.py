@@ -164,6 +164,11 @@ class Method:
         """Every setting of a run, checked: {name: value}; an unknown or impossible one is one sentence."""
         where = f"method {self.name}"
         full = resolve(where, self.settings(), run)
+        for name, others in tasks.get(self.task).spare.items():
+            if not full[name]:
+                if given := [n for n in others if n in run]:
+                    raise UserError(f"{where}: {given[0]} means nothing with {name} = 0: give {name}, or leave it out")
+                full = {n: v for n, v in full.items() if n not in (name, *others)}
         if full.get("fraction", 1) <= 0:
             raise UserError(f"{where}: fraction = 0 leaves no labels; give a share in (0, 1]")
         if self.gradient:

@@ -141,7 +141,7 @@ class Study:
             lock = locks[number]
             if result.complete:
                 kept = result.weights, record, result.about
-                lock.complete(result.metrics, result.curve, result.predictions, *kept)
+                lock.complete(result.metrics, result.curve, result.predictions, *kept, held=result.held)
             else:
                 lock.fail(result.reason)
 

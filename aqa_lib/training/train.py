@@ -37,6 +37,7 @@ class Result:
     weights: dict | None = None  # arrays by name
     about: dict | None = None  # what else is needed to use the weights (restore.py)
     reason: str = ""  # why it failed; empty where it did not
+    held: pd.DataFrame | None = None  # as predictions, of the labelled items of the fold that was held out
 
     @property
     def complete(self):
@@ -260,16 +261,18 @@ class Loop:
 def _fit(method, task, data, split, settings, labels, weights):
     """A closed-form method: one fit, one row of curve."""
     start = time.perf_counter()
-    arrays = method.fit(data, split.train, labels.scores[split.train], settings)
-    items = task.tested(data, split)
-    out = method.apply(arrays, data, items, settings)
-    out = {"score": out} if isinstance(out, np.ndarray) else out
+    train = split.train[
+        np.isin(split.train, np.concatenate([labels.train, labels.unlabelled]))
+    ]  # without a fold held out
+    arrays = method.fit(data, train, labels.scores[train], settings)
     history = History(method, data, split, settings, labels)
+    out = method.apply(arrays, data, history.items, settings)
+    out = {"score": out} if isinstance(out, np.ndarray) else out
     history.add(0, {}, {name: np.asarray(v) for name, v in out.items()}, {})
     seconds = time.perf_counter() - start
     kept, looks = (None, None), {}
     if method.mechanisms(settings):
-        found = method.alive(arrays, data, split.train, labels.scores[split.train], settings)
+        found = method.alive(arrays, data, train, labels.scores[train], settings)
         looks = {name: Look(*sides) for name, sides in found.items()}
     if weights:
         from aqa_lib.training.restore import description

@@ -56,6 +56,21 @@ def test_what_is_written_reads_back_to_the_same_bits(ledger):
     assert record.run["started"] <= record.run["finished"]
 
 
+def test_predictions_of_labels_that_were_held_out_stand_in_a_table_of_their_own(ledger):
+    curve, predictions = tables()
+    held = predictions.iloc[:2].reset_index(drop=True)
+    bare, lock = ledger.lock(spec(1)), ledger.lock(spec(2))
+    bare.complete({}, curve, predictions)
+    lock.complete({}, curve, predictions, held=held)
+    assert ledger.read(bare.id).held is None and not (ledger.path(bare.id) / "held.csv").exists()
+    record = ledger.read(lock.id)
+    pd.testing.assert_frame_equal(record.held, held, check_exact=True)
+    pd.testing.assert_frame_equal(record.predictions, predictions, check_exact=True)
+    (ledger.path(lock.id) / "held.csv").unlink()
+    with pytest.raises(UserError, match="was damaged after it was written"):
+        ledger.read(lock.id)
+
+
 def test_weights_are_kept_on_request_only(ledger):
     lock = ledger.lock(spec())
     finish(lock)
