@@ -14,8 +14,10 @@ import safetensors
 from safetensors.numpy import save_file
 
 from aqa_lib.data.actions import checked
+from aqa_lib.data.files import limits
 from aqa_lib.data.ragged import Ragged, fitted
 from aqa_lib.errors import UserError
+from aqa_lib.plain_json import from_json
 
 VERSION = 2
 READ = (1, 2)  # in format 1 features of unequal length are padded
@@ -79,7 +81,11 @@ class AssessmentSet:
         if isinstance(value, Ragged):
             return value.astype(dtype)
         try:
+            if dtype == "str":
+                limits.check_words(value, f"data set {self.name!r}: {what}")
             return np.ascontiguousarray(value, dtype=dtype)
+        except UserError:
+            raise
         except (TypeError, ValueError):
             raise UserError(f"data set {self.name!r}: {what} does not convert to {dtype}") from None
 
@@ -258,9 +264,10 @@ class AssessmentSet:
     def read(cls, path):
         """The set that `save` wrote."""
         try:
+            limits.held(path)
             with safetensors.safe_open(path, framework="numpy") as file:
-                text = json.loads(file.metadata()["aqa"])
-                stored = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
+                text = from_json(file.metadata()["aqa"])
+                stored = limits.tensors(path, file)
             if text["version"] in READ:
                 stored |= text["strings"]
                 stored |= {k: Ragged(stored[k], stored["lengths"]) for k in text.get("ragged", ())}
@@ -275,7 +282,8 @@ class AssessmentSet:
         except FileNotFoundError:
             raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from None
         except Exception as error:  # of many kinds, in a file that something else wrote
-            raise UserError(f"{path} is not a data set written by AssessmentSet.save ({error})") from error
+            why = limits.reason(error)
+            raise UserError(f"{path} is not a data set written by AssessmentSet.save ({why}): save it anew") from error
         if text["version"] not in READ:
             raise UserError(f"{path} has format {text['version']}, but {VERSION} and older are read: save it anew")
         return cls(**fields)

@@ -2,11 +2,11 @@
 
 import contextlib
 import errno
-import json
 import os
 import uuid
 
 from aqa_lib.errors import UserError
+from aqa_lib.plain_json import from_json
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -59,7 +59,7 @@ def read_json(path):
     """The object in a JSON file, None where there is no file, ValueError where it is not one object."""
     try:
         with open(path, "rb") as file:
-            value = json.loads(file.read())
+            value = from_json(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
     if not isinstance(value, dict):

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import torch
 
+from aqa_lib.data.files import limits
+from aqa_lib.data.files.arrays import archive
+
 SECONDS = 180.0  # between two checkpoints of a stack
 
 
@@ -44,6 +47,8 @@ class Checkpoints:
     def read(path):
         """The state in a file; None, with a warning, where it is damaged: its runs begin again."""
         try:
+            with archive(path) as file:  # torch packs nothing
+                limits.check_fit(path, sum(member.file_size for member in file.infolist()))
             return torch.load(path, map_location="cpu", weights_only=True)
         except FileNotFoundError:  # its runs have just ended
             return None
