@@ -60,7 +60,8 @@ for line in sys.stdin:
         said = "refused " + str(error)
     except BaseException as error:
         said = f"{type(error).__name__} {error}"
-    print(kind, Path(path).name, round(time.process_time() - start, 1), said.replace(chr(10), " TWO LINES "), flush=True)
+    seconds = round(time.process_time() - start, 1)
+    print(kind, Path(path).name, seconds, said.replace(chr(10), " TWO LINES "), flush=True)
 """
 ZEROS = 3 * 10**8  # bytes
 
@@ -256,3 +257,139 @@ def test_it_is_refused_in_a_moment_and_within_little_memory(answers, name):
     assert said.startswith("refused") and MADE[name][1] in said and name.split()[1] in said, said
     assert "TWO LINES" not in said and len(said) < 600
     assert seconds < 5
+
+
+def refused(said, call, *arguments):
+    with pytest.raises(UserError, match=said) as error:
+        call(*arguments)
+    assert "\n" not in str(error.value)
+
+
+def one_of_each(folder):
+    """Honest files, and what reads each of them."""
+    x = np.arange(12, dtype="f4").reshape(3, 4)
+    np.save(folder / "a.npy", x)
+    np.savez(folder / "a.npz", x=x)
+    hdf5(folder / "a.h5", data=x, compression="gzip", shuffle=True)
+    scipy.io.savemat(folder / "a.mat", {"x": x}, do_compression=True)
+    np.savetxt(folder / "a.csv", x, delimiter=",")
+    (folder / "a.txt.gz").write_bytes(gzip.compress(b"a,b\n" * 10**5))
+    AssessmentSet("s", features=x[:, None], ids=["a", "b", "c"]).save(folder / "a.set")
+    store = Store.write(folder / "a.store", {"rgb": {"v": x}})
+    reads = {f"a{end}": read_array for end in (".npy", ".npz", ".h5", ".mat", ".csv")}
+    reads |= {"a.txt.gz": csv_rows, "a.set": AssessmentSet.read, "a.store": lambda p: Store.read(p).ragged(["v"])}
+    assert store == folder / "a.store"
+    return {folder / name: read for name, read in reads.items()}
+
+
+def test_what_does_not_fit_into_memory_is_refused(tmp_path, monkeypatch):
+    reads = one_of_each(tmp_path)
+    for path, read in reads.items():
+        read(path)
+    monkeypatch.setattr(processes, "memory", lambda: 40)
+    for path, read in reads.items():
+        refused(f"{path.name} takes about .* of memory are free", read, path)
+
+
+def test_a_file_with_holes_is_as_large_as_it_says(tmp_path):
+    """A disk keeps no zeros: 2 TB take no room there."""
+    path = tmp_path / "a.npy"
+    path.write_bytes(head((5, 10**11)))
+    os.truncate(path, 2 * 10**12 + path.stat().st_size)
+    refused("takes about .* TB", read_array, path)
+    refused("takes about .* TB", import_list, path, path, tmp_path / "s")
+
+
+@pytest.mark.parametrize("read", [AssessmentSet.read, Store.read, text_of])
+def test_a_pipe_is_not_waited_for(tmp_path, read):
+    os.mkfifo(tmp_path / "a")
+    refused("it is no file", read, tmp_path / "a")
+
+
+def test_what_packs_well_and_is_honest_is_read(tmp_path):
+    """Zeros are the best that can be packed: a video of them is, too, as one that nobody could be found in."""
+    x = np.zeros((1000, 2048), "f4")
+    np.savez_compressed(tmp_path / "a.npz", x=x)
+    hdf5(tmp_path / "a.h5", data=x, compression="gzip")
+    scipy.io.savemat(tmp_path / "a.mat", {"x": x}, do_compression=True)
+    for path in sorted(tmp_path.iterdir()):
+        assert path.stat().st_size < 1e5
+        assert read_array(path).shape == (1000, 2048)
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"a,b\n" * 10**6))
+    assert len(csv_rows(tmp_path / "a.csv.gz")) == 10**6
+
+
+def test_checksums_are_looked_at(tmp_path):
+    npz(tmp_path / "a.npz", ("x.npy", head((1, 64)), bytes(range(256))), packed=zipfile.ZIP_STORED)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[content.index(bytes(range(256))) + 8] ^= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    refused("a.npz cannot be read as features .*CRC", read_array, tmp_path / "a.npz")
+    refused("a.npz is not a file of packed recordings", unpacked, tmp_path / "a.npz")
+
+
+def store_of(path, starts, ids=("a", "b"), values=None, **known):
+    text = {"version": 1, "ids": list(ids), "modalities": {"rgb": known}}
+    arrays = {"values/rgb": np.ones((4, 2), "f4") if values is None else values, "starts/rgb": starts}
+    tensors(path, "aqa_store", json.dumps(text), **arrays)
+    return path
+
+
+@pytest.mark.parametrize(
+    "starts, more",
+    [
+        (np.array([0, 2**63 - 1, 4]), {}),  # the second difference wraps around
+        (np.array([0, 7, 4], dtype=np.uint64), {}),  # differences without sign are never below 0
+        (np.array([0.0, np.nan, 4.0]), {}),
+        (np.array([[0], [2], [4]]), {}),
+        (np.array([0, 2, 4]), {"ids": [1, 2]}),
+        (np.array([0, 2, 4]), {"values": np.ones((4, 2), bool)}),
+        (np.array([0, 2, 4]), {"values": np.ones(4, "f4")}),
+        (np.array([0, 2, 4]), {"fps": "fast"}),
+        (np.array([0, 2, 4]), {"fps": 25, "sound": 1}),
+    ],
+)
+def test_a_store_that_contradicts_itself(tmp_path, starts, more):
+    assert Store.read(store_of(tmp_path / "right", np.array([0, 2, 4]), fps=25)).get("b").shape == (2, 2)
+    refused("is not a feature store", Store.read, store_of(tmp_path / "s", starts, **more))
+
+
+def test_lengths_whose_sum_wraps_around():
+    refused("but there are 5 rows", Ragged, np.ones((5, 2)), np.array([2**62] * 4 + [5]))
+
+
+@pytest.mark.parametrize("change", [{"name": ["x"]}, {"meta": [1]}, {"columns": 3}, {"version": []}, {"strings": None}])
+def test_a_set_of_other_texts(tmp_path, change):
+    ids = ["a", "b"]
+    text = json.loads(of_ids(ids))
+    tensors(tmp_path / "right", "aqa", json.dumps(text), scores=np.ones(2))
+    assert AssessmentSet.read(tmp_path / "right").ids.tolist() == ids
+    tensors(tmp_path / "s", "aqa", json.dumps(text | change), scores=np.ones(2))
+    refused("/s ", AssessmentSet.read, tmp_path / "s")
+
+
+def test_half_of_a_character_is_no_text(tmp_path):
+    tensors(tmp_path / "s", "aqa", of_ids(["a", "\ud83d"]), scores=np.ones(2))
+    refused("/s is not a data set .*surrogates", AssessmentSet.read, tmp_path / "s")
+    tensors(tmp_path / "s", "aqa", of_ids(["a", "\U0001f3c5"]), scores=np.ones(2))
+    assert AssessmentSet.read(tmp_path / "s").ids[1] == "\U0001f3c5"
+
+
+def test_a_checkpoint_that_is_packed(tmp_path):
+    """torch writes its numbers as they are; a packed file could be a thousand times larger."""
+    torch.save({"x": torch.zeros(20 * 10**6)}, tmp_path / "a.checkpoint")
+    with zipfile.ZipFile(tmp_path / "a.checkpoint") as file, zipfile.ZipFile(tmp_path / "b.checkpoint", "w", 8) as bomb:
+        for member in file.infolist():
+            bomb.writestr(member.filename, file.read(member))
+    assert Checkpoints.read(tmp_path / "a.checkpoint")["x"].shape == (20 * 10**6,)
+    with pytest.warns(UserWarning, match="b.checkpoint cannot be read .*would fill"):
+        assert Checkpoints.read(tmp_path / "b.checkpoint") is None
+
+
+def test_two_sizes_say_what_a_file_may_fill(tmp_path):
+    (tmp_path / "a").write_bytes(bytes(10**6))
+    limits.check_fit(tmp_path / "a", limits.TIMES * 10**6)
+    refused("has 1 MB, but would fill 100 MB or more", limits.check_fit, tmp_path / "a", limits.TIMES * 10**6 + 1)
+    (tmp_path / "b").write_bytes(b"")
+    limits.check_fit(tmp_path / "b", limits.SMALL)
+    refused("has 0 B, but would fill", limits.check_fit, tmp_path / "b", limits.SMALL + 1)

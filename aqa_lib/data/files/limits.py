@@ -56,4 +56,4 @@ def check_words(words, where):
 def reason(error):
     """Why something failed, as a part of a sentence: one line, printable and short."""
     text = str(error) or type(error).__name__
-    return "".join(c if c.isprintable() else " " for c in text[:160])
+    return "".join(c if c.isprintable() else " " for c in text[:300])

@@ -19,6 +19,7 @@ videos and between modalities; a video without a modality has T = 0 there. Modal
 """
 
 import json
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -27,6 +28,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from aqa_lib import processes
 from aqa_lib.data.files import limits
 from aqa_lib.data.files.folder import once
 from aqa_lib.data.ragged import Ragged
@@ -166,6 +168,9 @@ class Store:
                 f"{self.path} lacks {len(missing)} of {len(ids)} videos, the first being {missing[0]!r}: "
                 f"extract them, or match the names (it holds {len(self)}, the first being {str(self.ids[0])!r})"
             )
+        rows = [self._row[str(video)] for video in ids]
+        size = sum(4 * self.lengths(m)[rows].sum() * math.prod(self._values[m].get_shape()[1:]) for m in modalities)
+        processes.check_memory(str(self.path), size, "ask for fewer videos or modalities, or take a larger machine")
         items = []
         for video in ids:
             parts = [self.get(video, m) for m in modalities]
