@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from aqa_lib import methods, tasks
+from aqa_lib.data.files.limits import reason
 from aqa_lib.data.standardise import Standard, parted
 from aqa_lib.errors import UserError
 from aqa_lib.tasks import Labels
@@ -113,7 +114,10 @@ def trained(weights, about, method=None):
     if not method.gradient:
         agree(method, weights, about["arrays"])
         return Trained(method, settings, about, arrays=weights, standard=standard)
-    model = method.build([settings], like(about))  # room for the weights, which takes memory when they are written
+    try:
+        model = method.build([settings], like(about))  # room, which takes memory once it is filled
+    except (RuntimeError, MemoryError) as error:
+        raise UserError(f"method {method.name}: there is no room for its network ({reason(error)})") from error
     mine = dict([*model.named_parameters(), *model.named_buffers()])  # [1, ...] each
     agree(method, weights, {name: value.shape[1:] for name, value in mine.items()})
     model.initialise([settings["seed"]])  # its flat buffer; every number in it is replaced below
