@@ -2,11 +2,11 @@
 
 import contextlib
 import errno
-import json
 import os
 import uuid
 
 from aqa_lib.errors import UserError
+from aqa_lib.plain_json import from_json
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -88,10 +88,7 @@ def parsed(data):
     def refuse(word):
         raise ValueError(f"it holds {word}")
 
-    try:
-        value = json.loads(data, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+    value = from_json(data, parse_constant=refuse)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value

@@ -27,7 +27,7 @@ from aqa_lib.ledger.locks import EXPIRY, Lock, alive, chain, host
 from aqa_lib.ledger.record import COLUMNS, WEIGHTS, Record, flat, packed, row, to_csv, to_json, types
 
 STATES = ("complete", "running", "failed", "stale")  # and "absent", which has no folder
-FILES = ("run.json", "curve.csv", "predictions.csv", WEIGHTS, "metrics.json", "failed.json")  # of a run
+FILES = ("run.json", "curve.csv", "predictions.csv", "held.csv", WEIGHTS, "metrics.json", "failed.json")  # of a run
 ID = re.compile("[0-9a-f]{16}")
 
 

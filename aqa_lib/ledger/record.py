@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from aqa_lib.data.files import limits
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.checksums import intact
 from aqa_lib.ledger.files import parsed
+from aqa_lib.plain_json import from_json
 
 WEIGHTS = "weights.safetensors"
 COLUMNS = [
@@ -137,11 +139,14 @@ def unpacked(path):
 
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = json.loads((file.metadata() or {})["aqa"])
-            return arrays | {name: np.array(words, dtype=str) for name, words in text["words"].items()}, text["about"]
+            arrays = limits.tensors(path, file)
+            text = from_json((file.metadata() or {})["aqa"])
+        for name, words in text["words"].items():
+            arrays[name] = np.array(limits.check_words(words, name), dtype=str)
+        return arrays, text["about"]
     except Exception as error:  # of many kinds, in a file that something else wrote
-        raise UserError(f"{path} is no weights file of this study ({error}): train its run again") from error
+        why = limits.reason(error)
+        raise UserError(f"{path} is no weights file of this study ({why}): train its run again") from error
 
 
 def flat(values, prefix=""):

@@ -9,10 +9,12 @@ import hashlib
 import os
 import time
 import warnings
-import zipfile
 from pathlib import Path
 
 import torch
+
+from aqa_lib.data.files import limits
+from aqa_lib.data.files.arrays import archive
 
 SECONDS = 180.0  # between two checkpoints of a stack
 
@@ -46,7 +48,8 @@ class Checkpoints:
     def read(path):
         """The state in a file; None, with a warning, where it is damaged: its runs begin again."""
         try:
-            with zipfile.ZipFile(path) as parts:  # torch looks at no checksum
+            with archive(path) as parts:  # torch packs nothing, and looks at no checksum
+                limits.check_fit(path, sum(member.file_size for member in parts.infolist()))
                 if strange := parts.testzip():
                     raise ValueError(f"the checksum of its {strange} differs")
             state = torch.load(path, map_location="cpu", weights_only=True)

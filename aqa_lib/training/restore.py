@@ -5,6 +5,7 @@ run.predict(data)["score"]                 # [N] in the judge's unit, also of un
 run.method.encode(run.model, run.prepared(data).features)
 """
 
+import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 
 from aqa_lib import methods, tasks
+from aqa_lib.data.files.limits import reason
 from aqa_lib.data.standardise import Standard, parted
 from aqa_lib.errors import UserError
 from aqa_lib.tasks import Labels
@@ -109,19 +111,47 @@ def restore(record):
 
 def trained(weights, about, method=None):
     """The Trained of arrays and their description; `method`: where it is not found by its name."""
+    about = described(about)
     method = method or methods.get(about["method"])
     settings = method.resolve(about["settings"])
     weights, standard = parted(weights, about)
     if not method.gradient:
         agree(method, weights, about["arrays"])
         return Trained(method, settings, about, arrays=weights, standard=standard)
-    model = method.build([settings], like(about))
-    model.initialise([settings["seed"]])  # its flat buffer; every number in it is replaced below
+    try:
+        model = method.build([settings], like(about))  # room, which takes memory once it is filled
+    except (RuntimeError, MemoryError) as error:
+        raise UserError(f"method {method.name}: there is no room for its network ({reason(error)})") from error
     mine = dict([*model.named_parameters(), *model.named_buffers()])  # [1, ...] each
     agree(method, weights, {name: value.shape[1:] for name, value in mine.items()})
+    model.initialise([settings["seed"]])  # its flat buffer; every number in it is replaced below
+    mine = dict([*model.named_parameters(), *model.named_buffers()])
     for name, value in mine.items():
         value.data.copy_(torch.as_tensor(weights[name])[None])
     return Trained(method, settings, about, model=model.eval(), standard=standard)
+
+
+def described(about):
+    """`about`, if it is what `description` makes; a weights file can be anybody's."""
+
+    def shape(value):
+        return isinstance(value, list) and len(value) > 1 and all(type(n) is int and 0 < n < 2**31 for n in value)
+
+    checks = {
+        "format": lambda v: v == FORMAT,
+        "method": lambda v: isinstance(v, str),
+        "settings": lambda v: isinstance(v, dict),
+        "scale": lambda v: type(v) in (int, float) and math.isfinite(v),
+        "data": lambda v: isinstance(v, str),
+        "shape": lambda v: v is None or shape(v),
+        "ragged": lambda v: isinstance(v, bool),
+        "views": lambda v: isinstance(v, dict) and all(map(shape, v.values())),
+    }
+    for field, right in checks.items():
+        if not isinstance(about, dict) or not right(about.get(field)):
+            has = repr(about.get(field))[:60] if isinstance(about, dict) else "no description"
+            raise UserError(f"a weights file says {has} for its {field}, as none does: train its run again")
+    return about
 
 
 def agree(method, weights, shapes):
