@@ -11,7 +11,7 @@ from aqa_lib.ledger.ledger import STATES, Ledger
 from aqa_lib.paths import outputs
 
 CHANCE = ("seed", "draw")  # what tells repetitions of one setting apart
-HIDDEN = ("id", "types", "token", "start", "time")  # for programs
+HIDDEN = ("id", "types")  # for programs
 
 
 def configure(parser):

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import stat
 import uuid
 
 from aqa_lib.errors import UserError
@@ -56,12 +57,18 @@ def sync_folder(path):
 
 
 def read_json(path):
-    """The object in a JSON file, None where there is no file, ValueError where it is not one object."""
+    """The object in a JSON file, None where there is no file, ValueError where it cannot be read as one."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise ValueError("not a file")
         with open(path, "rb") as file:
             value = json.loads(file.read())
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from error
+    except RecursionError:
+        raise ValueError("too deeply nested") from None
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value
