@@ -211,7 +211,9 @@ def delete(args):
         table = table[table["id"].isin(ids)]
     running = table[table["state"] == "running"]
     if args.ids and len(running):
-        raise UserError(f"run {running['id'].iloc[0]} is running, nothing was deleted: stop it first")
+        id = running["id"].iloc[0]
+        gone = f"or, where its machine is long gone, remove {ledger.path(id)}/lock"
+        raise UserError(f"run {id} is running, nothing was deleted: stop it first, {gone}")
     table = table[table["state"] != "running"]
     if args.yes:
         ledger.delete(table["id"])

@@ -16,18 +16,17 @@ from aqa_lib.commands import main
 
 COUNT = "with open(f'../{n}.txt', 'a') as file:\n    file.write('once\\n')"
 KILL = COUNT + "\nimport os\nos.kill(os.getppid(), 9)"  # the worker, as the system does where memory ends
-KILL_ONCE = COUNT + "\nimport os\nif open(f'../{n}.txt').read().count('once') == 1:\n    os.kill(os.getppid(), 9)"
 
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_no_other_notebook(house):
-    for n, cell in enumerate([KILL, KILL_ONCE, COUNT]):
+    for n, cell in enumerate([KILL, COUNT, COUNT]):
         house.notebook(f"0{n}", cell, f'answer("{n} is done")', parameters=f"n: int = {n}  # which")
     call = house.start("study", house.config("00", "01", "02"), "--workers", "2")
     out, err = call.communicate(timeout=500)
     assert call.returncode == 1 and "2 of 3 notebooks done" in out, err
     assert "00 failed" in err and "its worker process was killed twice" in err and "Traceback" not in err
-    assert "01  a worker process was killed: it is run once more" in out + err
+    assert "00  a worker process was killed: it is run once more" in out
     times = [(house.folder / f"{n}.txt").read_text().count("once") for n in range(3)]
     assert times[0] == 2 and max(times) == 2
     answers = [json.loads((house.place / f"0{n}.answer.json").read_text())["text"] for n in (1, 2)]
