@@ -31,7 +31,7 @@ def test_a_killed_worker_costs_no_other_notebook(house):
     assert times[0] == 2 and max(times) == 2
     answers = [json.loads((house.place / f"0{n}.answer.json").read_text())["text"] for n in (1, 2)]
     assert answers == ["1 is done", "2 is done"] and not (house.place / "00.answer.json").exists()
-    assert not list((house.place / ".stage").iterdir())
+    assert {path.name[:2] for path in (house.place / ".stage").iterdir()} <= {"00"}  # swept when it is asked for again
 
 
 class Pool:
