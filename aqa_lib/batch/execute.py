@@ -59,13 +59,14 @@ def current(content, key):
 
 def execute(job, folder, force=False):
     """Run a job unless it is done; where another process has it, wait for that one. Returns a plain dict."""
-    folder, asked = Path(folder), time.time()
+    folder = Path(folder)
+    before = finished(folder, job) if force else None
     lock = Lock(folder / ".locks" / job.name)
     while not lock.acquire():
         time.sleep(0.5)
     with Heartbeat([lock]):
         content = finished(folder, job)
-        if content and (not force or content["finished"] > asked):  # another process did it meanwhile
+        if content and content != before:  # another process did it meanwhile
             return {"name": job.name, "state": "already"} | content
         stage = folder / ".stage" / f"{job.name}-{uuid.uuid4().hex[:8]}"
         try:

@@ -11,7 +11,7 @@ from aqa_lib.ledger.ledger import STATES, Ledger
 from aqa_lib.paths import outputs
 
 CHANCE = ("seed", "draw")  # what tells repetitions of one setting apart
-HIDDEN = ("id", "types", "token", "start", "time")  # for programs
+HIDDEN = ("id", "types")  # for programs
 
 
 def configure(parser):
@@ -215,7 +215,9 @@ def delete(args):
         table = table[table["id"].isin(ids)]
     running = table[table["state"] == "running"]
     if args.ids and len(running):
-        raise UserError(f"run {running['id'].iloc[0]} is running, nothing was deleted: stop it first")
+        id = running["id"].iloc[0]
+        gone = f"or, where its machine is long gone, remove {ledger.path(id)}/lock"
+        raise UserError(f"run {id} is running, nothing was deleted: stop it first, {gone}")
     table = table[table["state"] != "running"]
     if args.yes:
         ledger.delete(table["id"])

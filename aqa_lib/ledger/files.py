@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import uuid
 
 from aqa_lib.errors import UserError
@@ -74,6 +75,8 @@ def read_json(path):
 def content(path):
     """The bytes of a file, None where there is no file, ValueError where it cannot be read."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise ValueError("not a file")
         with open(path, "rb") as file:
             return file.read()
     except (FileNotFoundError, NotADirectoryError):

@@ -23,12 +23,14 @@ from aqa_lib.errors import UserError, nearest
 from aqa_lib.ledger.checksums import checksum, intact, sealed, unsealed
 from aqa_lib.ledger.files import create, make_way, refused, sync_folder, write
 from aqa_lib.ledger.identity import canonical, code_version, run_id, versions
-from aqa_lib.ledger.locks import EXPIRY, Lock, alive, chain, host
+from aqa_lib.ledger.locks import EXPIRY, LEFT, Lock, alive, chain, host
 from aqa_lib.ledger.record import COLUMNS, WEIGHTS, Record, flat, packed, row, to_csv, to_json, types
 
 STATES = ("complete", "running", "failed", "stale")  # and "absent", which has no folder
 FILES = ("run.json", "curve.csv", "predictions.csv", "held.csv", WEIGHTS, "metrics.json", "failed.json")  # of a run
 ID = re.compile("[0-9a-f]{16}")
+NAMES = "|".join(map(re.escape, FILES))
+OURS = re.compile(rf"{NAMES}|\.({NAMES})\.[0-9a-f]+\.tmp")  # every file that a run can leave, its locks aside
 
 
 def now():
@@ -88,20 +90,30 @@ class RunLock(Lock):
         try:
             with refused(self.folder, f"run {self.id} was not kept"):
                 # a lock that was lost (outputs deleted, this machine asleep) is asked for again
-                yield self.held() or (self.ledger.ending(self.id) is None and self.acquire())
+                yield self.held() is not None or (self.ledger.ending(self.id) is None and self.acquire())
         except BaseException:
             if self.held() and self.ledger.ending(self.id) is None:
-                self.sweep()
+                with contextlib.suppress(OSError):
+                    self.sweep()
             raise
         finally:
             self.release()
 
     def sweep(self):
-        """Remove what an unfinished attempt left in the folder of a locked run."""
-        links = {os.path.basename(link.path) for link in chain(self.folder)}
-        for name in set(os.listdir(self.folder)) - links:
-            with contextlib.suppress(OSError):
+        """Remove what an unfinished attempt left in the folder of a locked run, and nothing else that lies there."""
+        self.clear()
+        for name in filter(OURS.fullmatch, os.listdir(self.folder)):
+            with contextlib.suppress(FileNotFoundError):
                 os.unlink(os.path.join(self.folder, name))
+
+
+def known(found):
+    """Whether what a file says of a run has the form of that."""
+    spec = found.get("spec")
+    if not isinstance(spec, dict):
+        return False
+    parts = spec.get("data", {}), spec.get("settings", {}), found.get("metrics", {})
+    return all(isinstance(part, dict) for part in parts)
 
 
 class Ledger:
@@ -114,8 +126,10 @@ class Ledger:
         """The folder of a run."""
         return self.folder / id
 
-    def check_writable(self):
-        """A UserError, before anything is trained, where results could not be written."""
+    def check_writable(self, ids=()):
+        """A UserError, before anything is trained, where results could not be written, of these runs neither."""
+        for id in ids:
+            self._no_link(id)
         probe = self.folder / f".probe.{uuid.uuid4().hex}"
         with refused(self.folder, "nothing was started"):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -127,9 +141,17 @@ class Ledger:
     def ids(self):
         """The ids of all runs that have a folder, sorted."""
         try:
-            return sorted(name for name in os.listdir(self.folder) if ID.fullmatch(name))
+            with os.scandir(self.folder) as entries:
+                return sorted(entry.name for entry in entries if ID.fullmatch(entry.name) and entry.is_dir())
         except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def _no_link(self, id):
+        """The folder of a run in which files may be removed; a UserError where it is a link to somebody's folder."""
+        folder = self.path(id)
+        if folder.is_symlink():
+            raise UserError(f"{folder} is a link, and no run is written or deleted through one: remove the link")
+        return folder
 
     def metrics(self, id):
         """metrics.json, None where there is none, ValueError where it is damaged or another run's."""
@@ -143,7 +165,7 @@ class Ledger:
         found = unsealed(f"{self.folder}/{id}/{name}")
         if found is None:
             return None
-        if not isinstance(found.get("spec"), dict) or not isinstance(found.get(part), kind) or not found[part]:
+        if not (known(found) and isinstance(found.get(part), kind) and found[part]):
             raise ValueError(f"it holds no {part} of a run")
         if run_id(found["spec"]) != id:
             raise ValueError("it is of another run")
@@ -154,32 +176,42 @@ class Ledger:
         with contextlib.suppress(ValueError):
             if self.metrics(id) is not None:
                 return ("complete",)
-        with contextlib.suppress(ValueError, FileNotFoundError, NotADirectoryError):
+        with contextlib.suppress(ValueError, OSError):
             if self.failed(id) is not None:
                 return "failed", os.stat(self.path(id) / "failed.json").st_mtime_ns
         return None
 
     def look(self, id):
         """(state, what is known of the run: spec, metrics, code, reason), read off its folder."""
-        links = chain(self.path(id))  # before metrics.json: its writer removes the lock after it
         broken = None
         try:
+            links = chain(self.path(id))  # before metrics.json: its writer removes the lock after it
             if (found := self.metrics(id)) is not None:
                 return "complete", found
+        except OSError as error:
+            return "stale", {"reason": f"its folder cannot be read ({error.strerror or error})"}
         except ValueError as error:
             broken = f"metrics.json cannot be read ({error}): the run is not done, train it again"
         if links and alive(links[-1], self.expiry):
-            return "running", links[-1].owner
+            return "running", self._owner(links[-1])
         try:
             if (found := self.failed(id)) is not None:
                 return "failed", found
         except ValueError as error:
             broken = broken or f"failed.json cannot be read ({error}): the run is not done, train it again"
         if links:
-            owner = links[-1].owner
-            name, pid = owner.get("host", "?").split("/")[0], owner.get("pid", "?")
-            return "stale", owner | {"reason": broken or f"process {pid} on {name} ended without a result"}
+            owner = self._owner(links[-1])
+            ended = f"process {owner.get('pid', '?')} on {owner.get('host', '?')} ended without a result"
+            return "stale", {"reason": ended} | owner | ({"reason": broken} if broken else {})
         return ("stale", {"reason": broken}) if broken else ("absent", {})
+
+    @staticmethod
+    def _owner(link):
+        """What a lock tells of its owner, and of the run if it is one's."""
+        if not link.owner:
+            return {"reason": f"{link.path} is no lock of ours: remove it if nobody trains this run"}
+        told = {"pid": link.owner["pid"], "host": link.owner["host"].split("/")[0]}
+        return told | ({"spec": link.owner["spec"]} if known(link.owner) else {})
 
     def state(self, id):
         """absent, running, stale (its process died: as good as absent), complete or failed."""
@@ -198,6 +230,7 @@ class Ledger:
     def lock(self, spec, retry=False):
         """The lock on this run; None where it is complete, another process trains it, or it failed (and no retry)."""
         lock = RunLock(self, spec)
+        self._no_link(lock.id)
         seen = self.ending(lock.id)
         if seen and not (retry and seen[0] == "failed"):
             return None
@@ -277,12 +310,21 @@ class Ledger:
             return state, found
 
     def delete(self, ids):
-        """Remove runs; refuses those under way. A run goes whole or not at all: a rename, then its files."""
+        """Remove runs; refuses those under way. A run goes whole or not at all: a rename, then its files.
+
+        Nothing goes where a folder holds something that no run has written, or is a link.
+        """
         looks = {id: self.look(id) for id in ids}
         for id, (state, found) in looks.items():
             if state == "running":
-                pid = found.get("pid", "?")
-                raise UserError(f"run {id} is running (process {pid}), nothing was deleted: stop it first")
+                where = f"process {found.get('pid', '?')} on {found.get('host', '?')}"
+                gone = f"or, where that one is long gone, remove {self.path(id)}/lock"
+                raise UserError(f"run {id} is running ({where}), nothing was deleted: stop it first, {gone}")
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for name in os.listdir(self._no_link(id)):
+                    if not OURS.fullmatch(name) and not LEFT.fullmatch(name):
+                        other = self.path(id) / name
+                        raise UserError(f"{other} is no file of a run, nothing was deleted: move it away")
         with refused(self.folder, "not all was deleted"):
             for id, (state, _) in looks.items():
                 with Lock(self.path(id), self.expiry) as lock:

@@ -22,11 +22,11 @@ from aqa_lib.data import splits
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.identity import canonical, code_version, run_id, sources
 from aqa_lib.ledger.ledger import Ledger
-from aqa_lib.ledger.locks import Heartbeat
 from aqa_lib.ledger.record import COLUMNS, flat, row
 from aqa_lib.paths import outputs
 from aqa_lib.paths import root as study_root
 from aqa_lib.processes import end_with_parent
+from aqa_lib.study.claims import Claims
 
 SECONDS = 180.0  # between two checkpoints of a stack
 WAIT = 1.0  # seconds between looks at runs that another process is training
@@ -80,7 +80,8 @@ class Study:
 
         `data` ({"name": ..., options}) and `split` are one for all runs, or a list with one a run: folds, tasks and
         worlds train together. A run that is complete is read; one that another process is training is waited for; the
-        others are trained here, each written the moment it ends. A run that failed is trained again only with
+        others are trained here, a stack after another, so that a process that asks for them as well takes every other
+        stack; each is written the moment it ends. A run that failed is trained again only with
         `retry`, a complete one only where its `weights` are asked for and were not kept.
         A relative `root` is one from the study's folder. Every `checkpoint` seconds a stack saves its state, to go on
         from there after a kill (0: never).
@@ -97,10 +98,12 @@ class Study:
         asked = self.specs(method, worlds, parts, runs, root)
         order = [run_id(spec) for spec in asked]
         todo = {id: (spec, world) for id, spec, world in zip(order, asked, worlds, strict=True)}
-        self.ledger.check_writable()
         if weights:  # what an earlier call trained without keeping them
             bare = [id for id in todo if self.ledger.state(id) == "complete" and not self.ledger.has_weights(id)]
-            self.ledger.delete(bare)
+            if bare:
+                self.ledger.delete(bare)
+        if left := [id for id in todo if not self.ended(id, retry)]:  # else the outputs may be read-only
+            self.ledger.check_writable(left)
         options = dict(device=device, at_once=at_once, weights=weights, retry=retry, checkpoint=checkpoint)
         fresh = None
         while True:
@@ -112,46 +115,36 @@ class Study:
                 self._share(workers, method, [todo[i] for i in open_ids], root, options)
                 retry, workers = False, 1  # what a worker left is done here
                 continue
-            locks = [lock for lock in self.ledger.lock_many([todo[i][0] for i in open_ids], retry=retry) if lock]
-            retry = False  # once is enough
-            if not locks:
+            free = [todo[id] for id in open_ids if self.ledger.state(id) != "running"]
+            if not (free and self._train(method, free, root, retry, device, at_once, weights, checkpoint)):
                 time.sleep(WAIT)  # somebody living has them all
-                continue
-            with Heartbeat(locks):
-                self._train(method, [todo[lock.id][1] for lock in locks], root, locks, device, at_once, weights,
-                            checkpoint)  # fmt: skip
+            retry = False  # once is enough
 
     def ended(self, id, retry):
         """Whether a run needs no training: it is complete, or has failed and is not to be tried again."""
         ending = self.ledger.ending(id)
         return ending is not None and not (retry and ending[0] == "failed")
 
-    def _train(self, method, worlds, root, locks, device, at_once, weights, checkpoint):
+    def _train(self, method, todo, root, retry, device, at_once, weights, checkpoint):
+        """Train what can be claimed of [(spec, data)], a stack at a time; whether there was any."""
         from aqa_lib.training import Checkpoints, train  # torch is slow to import: not for those who only read
 
         device, sets, parts = device or default_device(), [], {}
-        for world, lock in zip(worlds, locks, strict=True):
+        specs = [canonical(spec) for spec, _ in todo]
+        for spec, (_, world) in zip(specs, todo, strict=True):
             dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
             sets.append(dataset)
-            if (key := (id(dataset), lock.spec["split"])) not in parts:
-                parts[key] = splits.get(lock.spec["split"])(dataset)
-        record = describe(device) | ({"root": root} if root else {})
-
-        def keep(number, result):
-            lock = locks[number]
-            if result.complete:
-                kept = result.weights, record, result.about
-                lock.complete(result.metrics, result.curve, result.predictions, *kept, held=result.held)
-            else:
-                lock.fail(result.reason)
-
-        saved = None
+            if (key := (id(dataset), spec["split"])) not in parts:
+                parts[key] = splits.get(spec["split"])(dataset)
+        saved, record = None, describe(device) | ({"root": root} if root else {})
         if checkpoint:
-            code = [sources(lock.code) for lock in locks]  # each its own: data sets may have different readers
-            saved = Checkpoints(self.ledger.folder / ".checkpoints", [lock.id for lock in locks], code, checkpoint)
-        split = [parts[id(d), lock.spec["split"]] for d, lock in zip(sets, locks, strict=True)]
-        train(method, sets, split, [lock.spec["settings"] for lock in locks], device=device, at_once=at_once,
-              weights=weights, on_result=keep, checkpoints=saved)  # fmt: skip
+            code = [sources(code_version(spec)) for spec in specs]  # each its own: data sets may have different readers
+            saved = Checkpoints(self.ledger.folder / ".checkpoints", list(map(run_id, specs)), code, checkpoint)
+        split = [parts[id(d), spec["split"]] for d, spec in zip(sets, specs, strict=True)]
+        with Claims(self.ledger, specs, retry, record) as claims:
+            train(method, sets, split, [spec["settings"] for spec in specs], device=device, at_once=at_once,
+                  weights=weights, on_result=claims.keep, checkpoints=saved, claim=claims.take)  # fmt: skip
+        return bool(claims.locks)
 
     def _share(self, workers, method, todo, root, options):
         """Other processes train shares of the runs that differ little in length; what one leaves is done here."""

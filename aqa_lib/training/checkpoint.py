@@ -27,22 +27,26 @@ class Checkpoints:
         self.folder, self.names, self.seconds = Path(folder), list(names), seconds
         codes = code if isinstance(code, list) else [code] * len(self.names)
         self.code = dict(zip(self.names, codes, strict=True))
+        self.known = {}  # path -> the names that were seen there; a stack only ever loses runs
 
     def found(self, runs):
-        """[(state, which runs of the state, the same runs' numbers among `names`)] of `runs` that can go on."""
-        left, out = set(runs), []
+        """(state, which runs of the state, the same runs' numbers among `names`) of `runs` that can go on, a file at a
+        time and read when its turn comes: others may have gone on from it meanwhile."""
+        left = set(runs)
         number = {self.names[i]: i for i in runs}
         for path in sorted(self.folder.glob("*.checkpoint")):
+            if path in self.known and not self.known[path] & set(number):
+                continue
             state = self.read(path)
             if state is None or "codes" not in state:  # of an earlier format
                 continue
+            self.known[path] = set(state["names"])
             runs_of = enumerate(zip(state["names"], state["codes"], strict=True))
             here = [(k, number[n]) for k, (n, code) in runs_of if number.get(n) in left and self.code[n] == code]
             if here:
                 state["path"] = path
-                out.append((state, [k for k, _ in here], [i for _, i in here]))
                 left -= {i for _, i in here}
-        return out
+                yield state, [k for k, _ in here], [i for _, i in here]
 
     @staticmethod
     def read(path):

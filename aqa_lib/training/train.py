@@ -45,13 +45,14 @@ class Result:
 
 
 def train(method, data, split, runs, *, device="cpu", at_once=None, weights=False, compile=False, on_result=None,
-          checkpoints=None):  # fmt: skip
+          checkpoints=None, claim=list):  # fmt: skip
     """Train every run on `split` of `data`; results in the order of `runs`.
 
     `runs`: one dict of settings each (missing ones take their defaults). `data` and `split`: one for all, or a list
     with one a run. `at_once`: how many runs a stack may hold (default: by the memory at hand).
     `on_result(number, result)` is called as soon as a run ends. `checkpoints`: a Checkpoints, to go on from after a
-    kill.
+    kill. `claim(numbers)` is asked before a stack of these runs begins and says which of them to train, so that
+    processes can share the runs; the results of the others stay None.
     """
     method = methods.get(method) if isinstance(method, str) else method
     runs = [method.resolve(run) for run in runs]
@@ -83,7 +84,8 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
 
     if not method.gradient:
         for i, (s, lab) in enumerate(zip(runs, labels, strict=True)):
-            end(i, _fit(method, task, data[i], splits[i], s, lab, weights))
+            if claim([i]):
+                end(i, _fit(method, task, data[i], splits[i], s, lab, weights))
         return results
     for lab, s in zip(labels, runs, strict=True):
         if method.unlabelled(s) and not len(lab.unlabelled):
@@ -98,13 +100,25 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         torch.backends.cuda.matmul.allow_tf32 = stack.runs[0]["precision"] == "tf32"  # alike in a stack, not in a call
         return Loop(stack, places, weights, compile, end, checkpoints)
 
+    def resumed(wanted, claim):
+        """Train those of these runs that go on from a checkpoint; returns which have one."""
+        there = set()
+        for state, keep, places in checkpoints.found(wanted) if checkpoints else ():
+            there |= set(places)
+            mine = set(claim(places))
+            both = [(k, i) for k, i in zip(keep, places, strict=True) if i in mine]
+            if both:
+                keep, places = map(list, zip(*both, strict=True))
+                loop(places, (state, keep)).resume(state, keep).run()
+        return there
+
     with machine(device):
         left = set(range(len(runs)))
-        for state, keep, places in checkpoints.found(left) if checkpoints else ():
-            loop(places, (state, keep)).resume(state, keep).run()
-            left -= set(places)
+        left -= resumed(left, claim)
         for places in stacks(method, data, runs, device, at_once, sorted(left)):
-            loop(places).run()
+            mine = list(claim(places))
+            if anew := sorted(set(mine) - resumed(mine, list)):  # a process may have died since, and left a checkpoint
+                loop(anew).run()
     return results
 
 

@@ -1,5 +1,7 @@
 """The runner of studies: what is checked before, what counts as done, what a crash costs."""
 
+import argparse
+import contextlib
 import json
 import signal
 import subprocess
@@ -346,6 +348,7 @@ def test_what_takes_long_is_started_first(monkeypatch):
             given.append(job)
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(runner, "executor", lambda args, n: contextlib.nullcontext(Pool()))
     with pytest.raises(KeyboardInterrupt):
-        list(runner.follow(Pool(), jobs, None, False, len(jobs)))
+        list(runner.follow(argparse.Namespace(force=False), jobs, None, len(jobs)))
     assert given[0].first and given[0].name == "30_compare"

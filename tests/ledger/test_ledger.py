@@ -1,5 +1,6 @@
 """The ledger in one process: states, locks, what is written and read back, damage, the table, deleting."""
 
+import errno
 import json
 import math
 import os
@@ -142,6 +143,47 @@ def test_what_a_dead_attempt_left_is_swept(ledger):
     assert ledger.state(lock.id) == "complete"
 
 
+def test_files_that_no_run_wrote_stay(ledger):
+    folder = ledger.path(run_id(spec()))
+    (folder / "figures").mkdir(parents=True)
+    others = {"my_notes.txt", "curve.csv.old", "lock.txt", ".curve.csv.tmp", "run.json.bak", "figures"}
+    for name in [*others - {"figures"}, "run.json", ".run.json.0123456789ab.tmp", "lock.0123abcd", ".lock.12.tmp"]:
+        (folder / name).write_text("mine")
+    lock = ledger.lock(spec())
+    assert set(os.listdir(folder)) == others | {"lock"}
+    assert finish(lock) and all((folder / name).read_text() == "mine" for name in others - {"figures"})
+    with pytest.raises(UserError, match="is no file of a run, nothing was deleted: move it away"):
+        ledger.delete([lock.id])
+    assert others < set(os.listdir(folder)) and ledger.state(lock.id) == "complete"
+
+
+def test_nothing_is_cleaned_or_deleted_through_a_link(ledger, tmp_path):
+    thesis, folder = tmp_path / "thesis", ledger.path(run_id(spec()))
+    thesis.mkdir()
+    (thesis / "run.json").write_text("all of it")
+    ledger.folder.mkdir(parents=True)
+    folder.symlink_to(thesis)
+    for act in (
+        lambda: ledger.lock(spec()),
+        lambda: ledger.check_writable([folder.name]),
+        lambda: ledger.delete([folder.name]),
+    ):
+        with pytest.raises(UserError, match="is a link, and no run is written or deleted through one"):
+            act()
+    assert os.listdir(thesis) == ["run.json"] and folder.is_symlink()
+    assert ledger.table(STATES).empty  # there is no run in it
+
+
+def test_a_link_in_the_folder_of_a_run_is_replaced_and_not_followed(ledger, tmp_path):
+    thesis, folder = tmp_path / "thesis.tex", ledger.path(run_id(spec()))
+    thesis.write_text("all of it")
+    folder.mkdir(parents=True)
+    for name in ("curve.csv", "metrics.json", "failed.json"):
+        (folder / name).symlink_to(thesis)
+    lock = ledger.lock(spec(), retry=True)
+    assert finish(lock) and ledger.state(lock.id) == "complete" and thesis.read_text() == "all of it"
+
+
 def test_outputs_deleted_under_a_running_run_cost_nothing_but_time(ledger):
     lock = ledger.lock(spec())
     shutil.rmtree(ledger.folder)
@@ -177,6 +219,75 @@ def test_damage_is_reported_and_the_table_goes_on(ledger):
         ledger.read(id)
     finish(ledger.lock(spec(1)))
     assert len(ledger.table()) == 3
+
+
+def odd(path, how):
+    """Put something in the place of a file."""
+    path.unlink(missing_ok=True)
+    if how == "folder":
+        path.mkdir()
+    elif how == "pipe":
+        os.mkfifo(path)
+    elif how == "circle":
+        path.symlink_to(path)
+    else:
+        path.write_text(how)
+
+
+ODD = ["folder", "pipe", "circle", "[" * 100_000, "{", "[]", '{"spec": 3, "metrics": {}}', '{"spec": {"data": "x"}}']
+ODD += ['{"spec": {"settings": [1]}, "metrics": {}}', '{"spec": {}, "metrics": [3]}', '{"spec": {"data": [[1]]}}']
+
+
+@pytest.mark.parametrize("how", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("name", ["metrics.json", "failed.json", "lock"])
+def test_an_odd_file_is_said_in_the_row_of_its_run_and_the_others_stand(ledger, name, how):
+    for seed in range(3):
+        finish(ledger.lock(spec(seed))) if seed != 1 or name == "metrics.json" else ledger.lock(spec(seed)).fail("x")
+    id = run_id(spec(1))
+    if name == "lock":
+        (ledger.path(id) / "failed.json").unlink()
+    odd(ledger.path(id) / name, how)
+    table = ledger.table(STATES).set_index("id")
+    row = table.loc[id]
+    said = {
+        "metrics.json": "metrics.json cannot be read",
+        "failed.json": "failed.json",
+        "lock": "lock is no lock of ours",
+    }
+    assert said[name] in row["reason"] and row["state"] != "complete"
+    assert (table["state"] == "complete").sum() == 2 and (table["spearman"] == 0.5).sum() == 2
+    assert ledger.look(id)[0] == row["state"] and ledger.ending(id) != ("complete",)
+    with pytest.raises(UserError, match=f"run {id} in .* is {row['state']}"):
+        ledger.read(id)
+
+
+def test_a_lock_that_notes_nonsense_is_a_running_run_without_settings(ledger):
+    lock = ledger.lock(spec())
+    owner = json.loads(open(lock.path).read())
+    for nonsense in (3, [], {"data": "x"}, {"settings": [1]}):
+        with open(lock.path, "w") as file:
+            json.dump(owner | {"spec": nonsense, "metrics": 3, "reason": {}}, file)
+        assert ledger.table(STATES)["state"].tolist() == ["running"]
+
+
+def test_a_folder_that_cannot_be_read_is_said_in_its_row(ledger, monkeypatch):
+    for seed in range(3):
+        finish(ledger.lock(spec(seed)))
+    id, real = run_id(spec(1)), {name: getattr(os, name) for name in ("stat", "lstat")}
+
+    def refuse(name):
+        def call(path, *args, **kwargs):
+            if id in str(path) and not str(path).endswith(id):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return real[name](path, *args, **kwargs)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, refuse(name))
+    table = ledger.table(STATES).set_index("id")
+    assert table["state"].value_counts().to_dict() == {"complete": 2, "stale": 1}
+    assert table["reason"][id] == "its folder cannot be read (Permission denied)" and ledger.ending(id) is None
 
 
 @pytest.mark.parametrize("name", ["run.json", "curve.csv", "predictions.csv"])

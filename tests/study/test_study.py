@@ -110,10 +110,10 @@ def test_a_failed_run_is_a_row_with_its_reason_and_only_retried_on_request(study
 def test_runs_of_another_process_are_waited_for(study, tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "WAIT", 0.05)
     code = (
-        "import sys, json, time; from aqa_lib.study.study import Study; import aqa_lib.training as t\n"
-        "real = t.train\n"
-        "def slow(*a, **k): print('locked', flush=True); time.sleep(3); return real(*a, **k)\n"
-        "t.train = slow\n"
+        "import sys, json, time; from aqa_lib.study.study import Study; from aqa_lib.training.train import Loop\n"
+        "real = Loop.run\n"
+        "def slow(loop): print('locked', flush=True); time.sleep(3); return real(loop)\n"
+        "Loop.run = slow\n"
         "Study('explore').train('s4aqa', json.loads(sys.argv[1]), runs=json.loads(sys.argv[2]))"
     )
     words = [sys.executable, "-c", code, json.dumps(WORLD), json.dumps(RUNS)]
