@@ -148,6 +148,8 @@ def plain(table):
 def seen(outputs):
     """{what: its content} of all that a reader can see; what is refused in a sentence is not there."""
     ledger, found = Ledger(outputs / "try"), {}
+    for _, row in ledger.table(("failed",)).iterrows():
+        found["reason", row["id"]] = row["reason"]
     for _, row in ledger.table().iterrows():
         found["row", row["id"]] = plain(row.to_frame().T)
     for id in ledger.ids():
@@ -325,8 +327,8 @@ def mended(folder, outputs, path, run, before, act):
     if any(not p.is_file() or (p.read_bytes(), p.stat().st_mtime_ns) != kept for p, kept in others.items()):
         raise Fault(f"WRONG: {act.__name__} touched another run")
     after = seen(outputs) | (cards(outputs) if act is study else {})
-    ended = [what for what in after if what[1] == run and run not in {w[1] for w in before if w[0] == "row"}]
-    after = {what: value for what, value in after.items() if what not in ended}  # the failed run has been tried again
+    if ("reason", run) in before:  # the failed run has been tried again, and ended otherwise
+        before, after = ({what: v for what, v in these.items() if what[1] != run} for these in (before, after))
     compared(before, after)
     if act is study and path.endswith(("run.json", ".csv")) and run:
         return "mended"  # seen only by those who read it, who are told of `aqa runs repair`
