@@ -5,6 +5,7 @@ and exits with code 2. `choose` is the check of a name among names; values are c
 """
 
 import difflib
+from collections.abc import Hashable
 
 
 class UserError(ValueError):
@@ -21,6 +22,6 @@ def nearest(name, choices):
 
 def choose(kind, name, choices):
     """`name` if it is one of `choices`, otherwise a UserError with the nearest valid choice."""
-    if name not in choices:
+    if not isinstance(name, Hashable) or name not in choices:
         raise UserError(f"unknown {kind} {name!r}: {nearest(name, choices)}")
     return name

@@ -14,6 +14,7 @@ from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
 from aqa_lib.ledger.record import to_csv
 from aqa_lib.ledger.sources import loaded
+from aqa_lib.study.parameters import check_notebook
 
 
 def answer(text, figure=None, table=None, surrogate=True, numbers=None):
@@ -25,6 +26,7 @@ def answer(text, figure=None, table=None, surrogate=True, numbers=None):
     """
     from IPython.display import Markdown, display
 
+    check_notebook()
     if not isinstance(text, str) or not text.strip():
         raise UserError("answer: the text is empty, say in a sentence what was found")
     numbers = None if numbers is None else with_index(numbers, "numbers")

@@ -26,9 +26,18 @@ import pandas as pd
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.data.splits import Split
 from aqa_lib.errors import UserError, choose
+from aqa_lib.settings import Setting, from_yaml
 from aqa_lib.study.study import loaded
 
-KEYS = ("split", "options", "parts", "fractions", "worlds", "pool", "published")
+BLOCK = {
+    "options": Setting({}, "options of its data set", optional=True),
+    "parts": Setting({}, "options, each with a list of values, such as {task: [Suturing]}", optional=True),
+    "worlds": Setting({}, "options that count on with the replicate, such as {seed: 100}", optional=True),
+    "fractions": Setting([0.1], "shares of labels of this block alone", above=0, high=1, optional=True),
+    "pool": Setting(False, "whether predictions of folds are joined"),
+    "published": Setting(None, "whether published numbers are of this protocol", kind=bool),
+}
+KEYS = ("split", *BLOCK)
 
 
 @dataclass(frozen=True)
@@ -73,6 +82,8 @@ def parts_of(data, blocks, root=None):
         raise UserError("blocks takes a mapping such as {official: {split: official}, leak-free: {split: leak_free}}")
     found = []
     for name, block in blocks.items():
+        if not isinstance(name, str):
+            raise UserError(f"a block's name is a word, but got {name!r}: put it in quotes")
         try:
             found += _parts(name, block, data, root)
         except UserError as error:
@@ -83,25 +94,24 @@ def parts_of(data, blocks, root=None):
 def _parts(name, block, data, root):
     for key in block:
         choose("key of a block:", key, KEYS)
-    values, worlds = dict(block.get("parts") or {}), dict(block.get("worlds") or {})
+    checked = {key: s.check("it", key, from_yaml(s, block[key])) for key, s in BLOCK.items() if key in block}
+    options, values, worlds = (dict(checked.get(key) or {}) for key in ("options", "parts", "worlds"))
     for key, first in worlds.items():
         if not isinstance(first, int) or isinstance(first, bool):
             raise UserError(f"a block's worlds count on from a whole number, such as {{{key}: 0}}, but got {first!r}")
     for key, those in values.items():
         if not (isinstance(those, list) and those):
             raise UserError(f"a block's part {key!r} takes a list of values, but got {those!r}")
-    for key in ("pool", "published"):
-        if not isinstance(block.get(key, False), bool):
-            raise UserError(f"{key} takes true or false, but got {block[key]!r}")
-    if worlds and block.get("pool"):
+    if worlds and checked.get("pool"):
         raise UserError("pool joins the folds of one data set, but with worlds each replicate has its own: give one")
     asked = block.get("split", "official")
-    pool, published = block.get("pool", False), block.get("published", asked == "official")
+    pool, published = checked.get("pool", False), checked.get("published")
+    published = asked == "official" if published is None else published
     found = []
     for chosen in product(*values.values()):
-        world = {**data, **(block.get("options") or {}), **dict(zip(values, chosen, strict=True)), **worlds}
+        world = {**data, **options, **dict(zip(values, chosen, strict=True)), **worlds}
         dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
-        title, fractions = ", ".join(map(str, chosen)), tuple(block.get("fractions") or ())
+        title, fractions = ", ".join(map(str, chosen)), tuple(checked.get("fractions") or ())
         made_up = dataset.meta.get("stand-in", False)
         block_name = f"{name}, stand-in" if made_up else name
         for split in named(asked, dataset):

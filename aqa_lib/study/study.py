@@ -27,6 +27,7 @@ from aqa_lib.ledger.record import COLUMNS, flat, row
 from aqa_lib.paths import outputs
 from aqa_lib.paths import root as study_root
 from aqa_lib.processes import end_with_parent
+from aqa_lib.study.parameters import check_notebook
 
 SECONDS = 180.0  # between two checkpoints of a stack
 WAIT = 1.0  # seconds between looks at runs that another process is training
@@ -55,6 +56,7 @@ class Study:
     """The runs under outputs/<name>."""
 
     def __init__(self, name="explore"):
+        check_notebook()
         self.name, self.ledger = name, Ledger(outputs(name))
 
     def spec(self, method, data, split, run, root=None):

@@ -9,8 +9,10 @@ Methods that see no video stand in every comparison: a method that does not get 
 from aqa_lib import methods, tasks
 from aqa_lib.errors import UserError, choose
 from aqa_lib.methods.base import LOOP, SEED
+from aqa_lib.settings import Setting
 from aqa_lib.study.parts import parts_of
 
+EPOCHS = Setting(1, "passes over the unlabelled videos", 1, 10**6)
 OPTIMISER = ("lr", "optimiser", "momentum", "weight_decay")
 
 
@@ -49,19 +51,25 @@ def common(shared):
 
 
 def check_shared(names, titles, shared):
-    """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method.
+    """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method, or
+    where the settings of one of `titles` are no mapping.
 
     Methods that are not compared are looked at only for a setting that the others and the training loop do not know:
     what a notebook has imported is what its answer depends on.
     """
-    known = {"epochs", *titles, *methods.names(), *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
+    known = {"epochs", *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
+    own = {*titles, *methods.names()}  # that have settings of their own
     for method in map(methods.get, names):
-        known |= {*method.settings(), *method.compared_as(), *method.ablation}  # `ablation`: of a notebook beside it
+        known |= {*method.settings()}
+        own |= {*method.compared_as(), *method.ablation}  # `ablation`: of a notebook beside it
     for key in shared:
-        if key not in known:
+        if key not in known | own:
             every = [methods.get(name) for name in methods.names()]
             words = {key for method in every for key in (*method.settings(), *method.compared_as())}
             choose("setting of a comparison", key, ["epochs", *methods.names(), *sorted(words)])
+    for key in shared.keys() & own:
+        if not isinstance(shared[key], dict):
+            raise UserError(f"the settings of {key!r} are a mapping such as {{lr: 0.001}}, but got {shared[key]!r}")
 
 
 def with_settings(title, name, switched, shared):
@@ -182,6 +190,9 @@ def check_labels(variants, parts, fractions):
 
 
 def resolved(name, settings):
+    """All settings of a variant, checked, but for `epochs`, which are steps only on a part."""
+    if "epochs" in settings:
+        EPOCHS.check(f"method {name}", "epochs", settings["epochs"])
     return methods.get(name).resolve(without_epochs(settings))
 
 

@@ -19,7 +19,7 @@ from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
 from aqa_lib.training.alive import ROUNDS, Look, T, look
 from aqa_lib.training.history import History
-from aqa_lib.training.packing import stacks
+from aqa_lib.training.packing import check_fits, stacks
 from aqa_lib.training.stack import Stack
 
 CHECK = 25  # steps between looks for a run that diverges
@@ -53,7 +53,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
     kill.
     """
     method = methods.get(method) if isinstance(method, str) else method
-    runs = [method.resolve(run) for run in runs]
+    runs = [method.resolve(run) for run in listed(runs)]
     data = data if isinstance(data, list) else [data] * len(runs)
     splits = split if isinstance(split, list) else [split] * len(runs)
     if len(data) != len(runs) or len(splits) != len(runs):
@@ -80,6 +80,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         if on_result:
             on_result(number, result)
 
+    check_fits(method, data, runs, device, at_once)
     if not method.gradient:
         for i, (s, lab) in enumerate(zip(runs, labels, strict=True)):
             end(i, _fit(method, task, data[i], splits[i], s, lab, weights))
@@ -105,6 +106,13 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         for places in stacks(method, data, runs, device, at_once, sorted(left)):
             loop(places).run()
     return results
+
+
+def listed(runs):
+    """The settings of runs as a list of at least one."""
+    if not isinstance(runs, (list, tuple)) or not len(runs):
+        raise UserError(f"train takes a list of at least one run, such as [{{'seed': 0}}], but got {runs!r}")
+    return list(runs)
 
 
 @contextmanager
