@@ -10,7 +10,7 @@ With each of these imports a notebook's parameters are checked, see study/parame
 import importlib
 
 __version__ = "0.1.0"
-FACE = {"Study": "study.study", "answer": "study.answer", "grid": "study.study", "load": "data"}  # what notebooks call
+FACE = {"Study": "study.study", "answer": "study.answer", "grid": "study.asked", "load": "data"}  # what notebooks call
 
 
 def __getattr__(name):

@@ -71,7 +71,7 @@ class Setting:
             raise UserError(f"{where}: unknown {name} {found!r}: {nearest(found, self.choices)}")
         if self.kind in (list, tuple) and self.item:
             for item in found:
-                self.item._within(where, f"{name}, an item of it,", item)
+                self.item._within(where, name, item)
         elif self.kind in (int, float):
             self._within(where, name, found)
         return found

@@ -24,14 +24,17 @@ import pandas as pd
 from aqa_lib import methods, tasks
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError, choose
+from aqa_lib.settings import Setting
+from aqa_lib.study.asked import grid
 from aqa_lib.study.comparison import run_of
-from aqa_lib.study.parts import parts_of
-from aqa_lib.study.study import grid, loaded
+from aqa_lib.study.parts import parts_of, replicates
+from aqa_lib.study.study import loaded
 from aqa_lib.study.variants import check_labels, check_methods, check_shared, with_settings
 
 ERROR = "validation_mse"  # the only column of a run's curve that is read here, beside its step
 RUN = ["variant", "fraction", "part", "draw"]
 LIVING = ("on", "weak")
+HELD = Setting(0.25, "share of the labelled videos that is held out", above=0, below=1)
 
 
 # ---- candidates
@@ -40,6 +43,8 @@ LIVING = ("on", "weak")
 def each(wanted):
     """{title: (variant, {setting: value})} of every candidate of {variant: {setting: [values]}}."""
     found = {}
+    if not isinstance(wanted, dict) or not all(isinstance(values, dict) for values in wanted.values()):
+        raise UserError(f"candidates are {{variant: {{setting: [values]}}}}, but got {wanted!r}")
     for name, values in wanted.items():
         for own in grid(**values):
             found[", ".join([name, *(f"{k} {shown(v)}" for k, v in own.items())])] = name, own
@@ -60,6 +65,7 @@ def tried(wanted, shared):
         own = methods.get(name).compared_as()
         for title, switched in {**methods.get(name).ablation, **own, name: next(iter(own.values()))}.items():
             known[title] = name, switched
+    each(wanted)
     check_shared([known[choose("variant", name, known)][0] for name in wanted], known, shared)
     found = {}
     for title, (variant, own) in each(wanted).items():
@@ -79,15 +85,7 @@ def curves(study, data, variants, blocks, fractions, draws, held=0.25, every=50,
     squared one on those, every `every` steps, in variances of the labelled scores; infinite where the run diverged.
     `train`: what Study.train takes (workers).
     """
-    if not 0 < held < 1:
-        raise UserError("settings are chosen on labelled videos that are held out: give a share above 0 and below 1")
-    for title, (name, _) in variants.items():
-        if not methods.get(name).gradient:
-            raise UserError(f"{title} is fitted in closed form, without a rate or steps to choose: leave it out")
-    variants = {t: (name, {**own, "validation": held, "every": every}) for t, (name, own) in variants.items()}
-    parts = parts_of(data, blocks, root)
-    check_methods(variants, parts)
-    check_labels(variants, parts, fractions)
+    variants, parts = watching(data, variants, blocks, fractions, draws, held, every, root)
     rows = []
     for name in dict.fromkeys(name for name, _ in variants.values()):
         method, titles = methods.get(name), [t for t, (other, _) in variants.items() if other == name]
@@ -101,6 +99,20 @@ def curves(study, data, variants, blocks, fractions, draws, held=0.25, every=50,
             rows += curve(study, row, settings, dict(zip(RUN, [cell[0], cell[1], str(p), cell[2]], strict=True)), size)
     found, first = pd.DataFrame(rows), [*RUN, "step", "error", "lives"]
     return found[[*first, *found.columns.drop(first)]]
+
+
+def watching(data, variants, blocks, fractions, draws, held, every, root=None):
+    """(variants that hold out a share of their labels, the parts of the blocks), all checked."""
+    HELD.check("settings are chosen on labelled videos that are held out", "held", held)
+    for title, (name, _) in variants.items():
+        if not methods.get(name).gradient:
+            raise UserError(f"{title} is fitted in closed form, without a rate or steps to choose: leave it out")
+    variants = {t: (name, {**own, "validation": held, "every": every}) for t, (name, own) in variants.items()}
+    parts = parts_of(data, blocks, root)
+    check_methods(variants, parts)
+    check_labels(variants, parts, fractions)
+    replicates(draws, parts)
+    return variants, parts
 
 
 def variance(method, world, split, settings, root):

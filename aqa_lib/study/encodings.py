@@ -17,7 +17,7 @@ from aqa_lib import methods, tasks
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.errors import UserError
 from aqa_lib.study.comparison import run_of
-from aqa_lib.study.parts import parts_of
+from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.study import loaded
 from aqa_lib.study.variants import check_labels, check_methods, resolved
 from aqa_lib.study.words import states
@@ -66,7 +66,7 @@ def encodings(study, data, variants, blocks, fraction, draws, *, root=None, **tr
     parts = parts_of(data, blocks, root)
     check_methods(variants, parts)
     check_labels(variants, parts, [fraction])
-    where = [(part, number) for part in parts for number in range(draws)]
+    where = [(part, number) for part in parts for number, _ in replicates(draws, parts)]
     asked = {}
     for title, (name, settings) in variants.items():
         runs = [run_of(methods.get(name), settings, fraction, (n, n), part) for part, n in where]

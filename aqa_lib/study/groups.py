@@ -17,7 +17,7 @@ from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import Interval, holm, paired_interval, pairwise_accuracy, two_level_bootstrap
 from aqa_lib.study.comparison import run_of
 from aqa_lib.study.effects import ENDING
-from aqa_lib.study.parts import parts_of
+from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.tables import halves
 from aqa_lib.study.words import WORDS, clause, judged, places, shown, states
 
@@ -32,10 +32,12 @@ def by_group(study, data, variants, blocks, fractions, draws, root=None):
     Runs that `compare_variants` has trained are read.
     """
     rows = []
-    for part in parts_of(data, blocks, root):
+    parts = parts_of(data, blocks, root)
+    pairs_of = replicates(draws, parts)
+    for part in parts:
         pairs = tested(part)
         for title, (name, settings) in variants.items():
-            asked = [(f, d) for f in part.fractions or fractions for d in range(draws)]
+            asked = [(f, d) for f in part.fractions or fractions for d, _ in pairs_of]
             runs = [run_of(methods.get(name), settings, f, (d, d), part) for f, d in asked]
             worlds = [part.replicate(d) for _, d in asked]
             table = study.train(name, worlds, part.split, runs, root=root)

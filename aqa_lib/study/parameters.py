@@ -5,8 +5,9 @@
     methods: list = ["ridge"]  # files of aqa_lib/methods; []: all
 
 A line is `name: kind = literal  # what it means`. Bounds stand in the comment: at least, above, at most, below and a
-number; those of a list hold for each item, and "2 numbers" is its length. A text or list may be empty where the default is, or where the comment says
-what [] stands for, a mapping unless it says "not empty". A word that is a number (1e-3 in YAML, "5" in quotes) is one.
+number; those of a list hold for each item, and "2 numbers" is its length. A text or list may be empty where the default
+is, or where the comment says what [] stands for, a mapping unless it says "not empty". A word that is a number (1e-3 in
+YAML, "5" in quotes) is one.
 
 `checked` is the check of all that is given, by a config or the command line before anything runs. Where a person runs
 the notebook, in Lab or by papermill, `check_notebook` finds the cells that the kernel has executed and does the same:
@@ -19,7 +20,7 @@ import re
 import sys
 import tokenize
 
-from aqa_lib.errors import UserError, choose
+from aqa_lib.errors import choose
 from aqa_lib.paths import check_name
 from aqa_lib.settings import Setting, from_yaml
 

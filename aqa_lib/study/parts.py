@@ -23,10 +23,12 @@ from itertools import product
 
 import pandas as pd
 
+from aqa_lib import data as data_sets
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.data.splits import Split
 from aqa_lib.errors import UserError, choose
 from aqa_lib.settings import Setting, from_yaml
+from aqa_lib.study.asked import named as named_set
 from aqa_lib.study.study import loaded
 
 BLOCK = {
@@ -38,6 +40,7 @@ BLOCK = {
     "published": Setting(None, "whether published numbers are of this protocol", kind=bool),
 }
 KEYS = ("split", *BLOCK)
+DRAWS = Setting(10, "label draws, or worlds where blocks have them", 1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -63,10 +66,34 @@ class Part:
         return ", ".join([f"block {self.block!r}", *filter(None, [self.name]), f"split {self.split}"])
 
 
+def replicates(draws, parts):
+    """[(draw, seed)] of so many draws, each with the seed of its number, or of a list of such pairs.
+
+    A UserError where the world of one of them cannot be.
+    """
+    if isinstance(draws, (list, tuple)):
+        pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in draws]
+        if not pairs or not all(len(pair) == 2 and all(type(n) is int and n >= 0 for n in pair) for pair in pairs):
+            raise UserError(f"draws takes a number, or pairs (draw, seed) such as [(0, 1)], but got {draws!r}")
+    else:
+        pairs = [(d, d) for d in range(DRAWS.check("a comparison", "draws", draws))]
+    for part in parts:
+        if part.worlds:
+            options = part.replicate(len(pairs) - 1)
+            try:
+                data_sets.resolve(options.pop("name"), options)
+            except UserError as error:
+                raise UserError(f"{part}, the last of {len(pairs)} worlds: {error}") from None
+    return pairs
+
+
 def crossed(axes, **block):
     """(blocks, labels): a block for every combination of the axes {axis: {label: options of the data set}}, all with
     what else `block` says, and a table of their labels, a row a block and a column an axis."""
     blocks, labels = {}, {}
+    for axis, labelled in axes.items():
+        if not isinstance(labelled, dict) or not labelled or not all(isinstance(o, dict) for o in labelled.values()):
+            raise UserError(f"the axis {axis!r} takes {{label: options of the data set}}, but got {labelled!r}")
     for chosen in product(*(axis.items() for axis in axes.values())):
         name = ", ".join(label for label, _ in chosen)
         options = dict(block.get("options") or {})
@@ -80,18 +107,19 @@ def parts_of(data, blocks, root=None):
     """[Part] of all blocks, each data set read once; a UserError names the block that cannot be."""
     if not isinstance(blocks, dict) or not blocks or not all(isinstance(block, dict) for block in blocks.values()):
         raise UserError("blocks takes a mapping such as {official: {split: official}, leak-free: {split: leak_free}}")
-    found = []
+    data, found = named_set(data), []
     for name, block in blocks.items():
         if not isinstance(name, str):
             raise UserError(f"a block's name is a word, but got {name!r}: put it in quotes")
         try:
-            found += _parts(name, block, data, root)
+            found += of_block(name, block, data, root)
         except UserError as error:
             raise UserError(f"block {name!r}: {error}, or leave the block out") from None
     return found
 
 
-def _parts(name, block, data, root):
+def of_block(name, block, data, root):
+    """The parts of one block."""
     for key in block:
         choose("key of a block:", key, KEYS)
     checked = {key: s.check("it", key, from_yaml(s, block[key])) for key, s in BLOCK.items() if key in block}

@@ -12,6 +12,7 @@ from aqa_lib.methods.base import LOOP, SEED
 from aqa_lib.settings import Setting
 from aqa_lib.study.parts import parts_of
 
+FRACTIONS = Setting([0.1], "shares of the labels, each above 0", above=0, high=1, filled=True)
 EPOCHS = Setting(1, "passes over the unlabelled videos", 1, 10**6)
 OPTIMISER = ("lr", "optimiser", "momentum", "weight_decay")
 
@@ -161,13 +162,17 @@ def check_method(method, settings, parts):
     for part in {id(part.data): part for part in reversed(parts)}.values():
         try:
             method.fits(settings, part.data)
+            if method.gradient:
+                from aqa_lib.training import check_fits  # here: torch is slow to import
+
+                check_fits(method, part.data, [settings])
         except UserError as error:
             raise UserError(f"{part}: {error}") from None
 
 
 def check_labels(variants, parts, fractions):
     """A UserError that names the block and part that has too few labels for a share of them, or too many."""
-    seen = set()
+    seen, fractions = set(), FRACTIONS.check("a comparison", "fractions", fractions)
     for part in parts:
         for name, settings in variants.values():
             method = methods.get(name)

@@ -7,6 +7,7 @@ from aqa_lib.processes import check_memory
 from aqa_lib.settings import Setting
 
 AT_ONCE = Setting(None, "how many runs a stack may hold; None: by the memory at hand", 1, 100_000, kind=int)
+TAKEN = {}  # {(method, its shape, the videos'): bytes of a run}, as this process has found them
 FEW = 4  # fewer runs than this are not worth a stack of their own
 
 
@@ -53,11 +54,12 @@ def takes(method, data, settings):
 
 def check_fits(method, data, runs, device="cpu", at_once=None):
     """A UserError where not even one run, or not the stack that is asked for, has room in memory."""
-    n, seen = min(AT_ONCE.check("train", "at_once", at_once) or 1, len(runs)), set()
+    n = min(AT_ONCE.check("train", "at_once", at_once) or 1, len(runs))
     for i, settings in enumerate(runs if method.gradient else ()):
         one = data[i] if isinstance(data, list) else data
-        if (shape := (id(one), method.shape(settings))) not in seen:
-            seen.add(shape)
-            what = f"method {method.name}: {f'a stack of {n} runs' if n > 1 else 'a run'}"
-            free = torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else None
-            check_memory(what, n * takes(method, one, settings), "take a smaller batch, network or stack", free)
+        shape = method.name, method.shape(settings), one.features.shape[1:]
+        if shape not in TAKEN:
+            TAKEN[shape] = takes(method, one, settings)
+        what = f"method {method.name}: {f'a stack of {n} runs' if n > 1 else 'a run'}"
+        free = torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else None
+        check_memory(what, n * TAKEN[shape], "take a smaller batch, network or stack", free)
