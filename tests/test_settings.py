@@ -149,7 +149,11 @@ def test_resolve_fills_in_and_names_the_nearest():
         (STEPS, "1e3", 1000),
         (STEPS, Word("1e3"), 1000),
         (Setting([1], "x"), ["2", 3], [2, 3]),
-        (Setting({}, "x"), {"a": ["10", "-2.5", "007", "e", "nan", "1_0"]}, {"a": [10, -2.5, "007", "e", "nan", "1_0"]}),
+        (
+            Setting({}, "x"),
+            {"a": ["10", "-2.5", "007", "e", "nan", "1_0"]},
+            {"a": [10, -2.5, "007", "e", "nan", "1_0"]},
+        ),
     ],
 )
 def test_words_of_yaml_and_of_the_command_line(setting, given, wanted):

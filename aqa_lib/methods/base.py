@@ -13,13 +13,14 @@ from aqa_lib.tasks import SCALE
 
 __all__ = ["SCALE", "Method", "Setting"]
 
+LARGEST, LONGEST = 1e30, 2**63 - 1  # float32 ends at 3e38, and whole numbers have 64 bits
 SEED = {"seed": Setting(0, "seed of weights, batches, masks and dropout", low=0, per_run=True)}
 LOOP = {  # the training loop of methods with gradients
     "steps": Setting(600, "optimiser steps", 1, 10**8, per_run=True),
     "every": Setting(0, "steps between evaluations (0: a tenth of the steps)", low=0, per_run=True),
     "batch": Setting(32, "labelled, and as many unlabelled, videos a step", 2, 65536),
     "optimiser": Setting("adam", "optimiser", choices=("adam", "sgd")),
-    "lr": Setting(5e-4, "learning rate", above=0, per_run=True),
+    "lr": Setting(5e-4, "learning rate", above=0, high=LARGEST, per_run=True),
     "weight_decay": Setting(1e-4, "L2 penalty, as torch's optimisers add it", low=0, per_run=True),
     "momentum": Setting(0.0, "momentum of SGD", 0, 1),
     "aside": Setting(
@@ -31,9 +32,6 @@ LOOP = {  # the training loop of methods with gradients
     ),
     "precision": Setting("fp32", "of matrix products", choices=("fp32", "tf32", "bf16")),
 }
-
-
-LARGEST, LONGEST = 1e30, 2**63 - 1  # float32 ends at 3e38, and whole numbers have 64 bits
 
 
 class Method:

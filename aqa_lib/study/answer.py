@@ -24,9 +24,9 @@ def answer(text, figure=None, table=None, surrogate=True, numbers=None):
     figure. table: a DataFrame. surrogate: whether any of it was made from surrogate data. numbers: what the table
     was made from, a long DataFrame with a row a run and measure; it is kept beside the answer and not shown.
     """
+    check_notebook()
     from IPython.display import Markdown, display
 
-    check_notebook()
     if not isinstance(text, str) or not text.strip():
         raise UserError("answer: the text is empty, say in a sentence what was found")
     numbers = None if numbers is None else with_index(numbers, "numbers")

@@ -159,7 +159,7 @@ def test_training_that_is_killed_loses_only_the_runs_under_way(study, monkeypatc
         ({"runs": "s4aqa"}, "a list of runs"),
         ({"runs": [3]}, "a run is a mapping"),
         ({"runs": [{"lr": 0}]}, "lr = 0.0, but it must be above 0"),
-        ({"runs": [{"lr": 1e300}]}, "lr = 1e.300 is beyond 1e.30"),
+        ({"runs": [{"lr": 1e300}]}, "lr = 1e.300 is above 1e.30"),
         ({"runs": [{"lambda1": float("inf")}]}, "lambda1 = inf is beyond"),
         ({"runs": [{"seed": 2**64}]}, "seed is beyond"),
         ({"runs": [{"steps": 10**18}]}, "steps = .* greatest value"),
