@@ -9,7 +9,10 @@ from collections.abc import Hashable
 
 
 class UserError(ValueError):
-    """Something that the user can mend; the message is the one sentence to show."""
+    """Something that the user can mend; the message is the one sentence to show, on one line whatever it quotes."""
+
+    def __init__(self, message=""):
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 def nearest(name, choices):

@@ -9,6 +9,8 @@ import math
 import os
 import sys
 
+import numpy as np
+
 from aqa_lib import methods
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
@@ -29,6 +31,10 @@ def answer(text, figure=None, table=None, surrogate=True, numbers=None):
 
     if not isinstance(text, str) or not text.strip():
         raise UserError("answer: the text is empty, say in a sentence what was found")
+    if figure is not None and not hasattr(figure, "update_layout"):
+        raise UserError(f"answer: figure takes a plotly figure, but got {type(figure).__name__}")
+    if not isinstance(surrogate, (bool, np.bool_)):
+        raise UserError(f"answer: surrogate takes True or False, but got {type(surrogate).__name__}")
     numbers = None if numbers is None else with_index(numbers, "numbers")
     if figure is not None:
         from aqa_lib.figures.style import style

@@ -91,6 +91,8 @@ def named(data):
 
 def check_device(device):
     """A UserError where torch does not know the device, or the machine does not have it."""
+    if device is not None and not isinstance(device, str) and type(device).__name__ != "device":  # torch's
+        raise UserError(f"device {device!r} is no word: take 'cpu', or 'cuda' with a GPU")
     wanted = device or os.environ.get("AQA_DEVICE")
     if not wanted or wanted == "cpu":
         return

@@ -21,9 +21,10 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods, tasks
+from aqa_lib import kinds, methods, tasks
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import mapping, table, takes
 from aqa_lib.settings import Setting
 from aqa_lib.study.asked import grid
 from aqa_lib.study.comparison import run_of
@@ -33,6 +34,7 @@ from aqa_lib.study.variants import check_labels, check_methods, check_shared, wi
 
 ERROR = "validation_mse"  # the only column of a run's curve that is read here, beside its step
 RUN = ["variant", "fraction", "part", "draw"]
+CURVES = [*RUN, "step", "error", "lives"]
 LIVING = ("on", "weak")
 HELD = Setting(0.25, "share of the labelled videos that is held out", above=0, below=1)
 
@@ -78,6 +80,7 @@ def tried(wanted, shared):
 # ---- curves
 
 
+@takes(variants=kinds.variants)
 def curves(study, data, variants, blocks, fractions, draws, held=0.25, every=50, root=None, **train):
     """The long table: variant, fraction, part, draw, step, error, lives, and NAME_state of every mechanism.
 
@@ -101,6 +104,7 @@ def curves(study, data, variants, blocks, fractions, draws, held=0.25, every=50,
     return found[[*first, *found.columns.drop(first)]]
 
 
+@takes(variants=kinds.variants)
 def watching(data, variants, blocks, fractions, draws, held, every, root=None):
     """(variants that hold out a share of their labels, the parts of the blocks), all checked."""
     HELD.check("settings are chosen on labelled videos that are held out", "held", held)
@@ -139,6 +143,7 @@ def curve(study, row, settings, of, size):
 # ---- pooling
 
 
+@takes(table=table(*CURVES))
 def logs(table):
     """{(fraction, variant): log errors [replicates, steps]} of the table of `curves`."""
     found = {}
@@ -157,6 +162,7 @@ def mean_and_error(values):
     return np.where(finite, within.mean(0), np.inf), np.where(finite, error, np.nan)
 
 
+@takes(table=table(*CURVES))
 def pooled(table):
     """A row a (fraction, variant, step): error, the root of the pooled one, and its standard error over replicates."""
     found = []
@@ -168,6 +174,7 @@ def pooled(table):
     return pd.concat(found, ignore_index=True)
 
 
+@takes(table=table(*CURVES))
 def best(table):
     """A row a (fraction, variant): the step of least pooled error, that error, its standard error, and `within`.
 
@@ -203,6 +210,7 @@ def difference(table, fraction, one, other):
 # ---- choices
 
 
+@takes(table=table(*CURVES), wanted=mapping)
 def rate(table, wanted):
     """(the rate, a row a rate): one for all shares of labels, each rate at its best step for each share.
 
@@ -232,6 +240,7 @@ def rate(table, wanted):
     return float(chosen), rows.reset_index()
 
 
+@takes(table=table(*CURVES), wanted=mapping)
 def weights(table, wanted):
     """A row a (fraction, candidate): method, candidate, its values, `best`'s columns, states, lives, off, choice.
 
@@ -266,6 +275,7 @@ def told(runs):
     return "; ".join(found) or "-"
 
 
+@takes(table=table(*CURVES), wanted=mapping)
 def settled(table, wanted):
     """A row a (fraction, method): what comparisons use of it, and whether it does as well with something off.
 

@@ -19,6 +19,7 @@ import pandas as pd
 from aqa_lib import methods, tasks
 from aqa_lib.errors import choose
 from aqa_lib.evaluation.selection import RULES, common, over_folds
+from aqa_lib.kinds import mapping, table, takes
 from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.time import announce
 from aqa_lib.study.variants import by_name, check_labels, check_methods, chosen, invited, without_epochs
@@ -139,6 +140,7 @@ def run_of(method, settings, fraction, pair, part):
     return without_epochs(run) | {"steps": run["epochs"] * passes}
 
 
+@takes(runs=table(*COLUMNS))
 def averaged(runs, measure=None):
     """A row a (data, block, run): `value` over its parts, each part's own where there are several, and their numbers.
 
@@ -175,6 +177,7 @@ def _averaged(rows, measure):
 # ---- before anything runs
 
 
+@takes(given=mapping)
 def check(given):
     """The parts of the blocks; a UserError where the parameters of a notebook with `blocks` cannot be on one of them.
 

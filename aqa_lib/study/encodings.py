@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods, tasks
+from aqa_lib import kinds, methods, tasks
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import takes
 from aqa_lib.study.comparison import run_of
 from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.study import loaded
@@ -54,6 +55,7 @@ class Replicate:
         return self.labels.unlabelled[np.isfinite(self.data.scores[self.labels.unlabelled])]
 
 
+@takes(variants=kinds.variants)
 def encodings(study, data, variants, blocks, fraction, draws, *, root=None, **train):
     """[Replicate]: every variant trained with its weights kept, and its encoding of all videos, part by part.
 

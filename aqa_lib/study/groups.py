@@ -12,9 +12,10 @@ same trained networks, which it does not know of.
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods
+from aqa_lib import kinds, methods
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import Interval, holm, paired_interval, pairwise_accuracy, two_level_bootstrap
+from aqa_lib.kinds import mapping, table, takes
 from aqa_lib.study.comparison import run_of
 from aqa_lib.study.effects import ENDING
 from aqa_lib.study.parts import parts_of, replicates
@@ -24,6 +25,7 @@ from aqa_lib.study.words import WORDS, clause, judged, places, shown, states
 CELL = ["block", "fraction"]
 
 
+@takes(variants=kinds.variants)
 def by_group(study, data, variants, blocks, fractions, draws, root=None):
     """A row a (block, fraction, variant, draw, group): the pairwise accuracy of the group's test pairs, as `value`.
 
@@ -79,6 +81,7 @@ def accuracies(data, pairs, scores):
     return pd.DataFrame(each, columns=["group", "value"]).groupby("group")["value"].mean().to_dict()
 
 
+@takes(each=table(*CELL, "variant", "draw", "group", "value"), differences=mapping)
 def over_groups(each, differences, level=0.95, resamples=2000):
     """A row a (block, fraction, difference): its mean with the two-level interval over label draws and groups.
 

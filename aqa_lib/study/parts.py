@@ -27,6 +27,7 @@ from aqa_lib import data as data_sets
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.data.splits import Split
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import mapping, takes
 from aqa_lib.settings import Setting, from_yaml
 from aqa_lib.study.asked import named as named_set
 from aqa_lib.study.study import loaded
@@ -87,6 +88,7 @@ def replicates(draws, parts):
     return pairs
 
 
+@takes(axes=mapping)
 def crossed(axes, **block):
     """(blocks, labels): a block for every combination of the axes {axis: {label: options of the data set}}, all with
     what else `block` says, and a table of their labels, a row a block and a column an axis."""

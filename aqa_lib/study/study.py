@@ -19,6 +19,7 @@ from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import word
 from aqa_lib.ledger.identity import canonical, code_version, run_id, sources
 from aqa_lib.ledger.ledger import Ledger
 from aqa_lib.ledger.locks import Heartbeat
@@ -209,6 +210,7 @@ class Study:
 
     def read(self, id):
         """A complete run's record: metrics, curve, predictions."""
+        word("Study.read: id", id)
         return self.ledger.read(id)
 
 

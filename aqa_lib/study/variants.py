@@ -6,8 +6,9 @@
 Methods that see no video stand in every comparison: a method that does not get past them has shown no use of its video.
 """
 
-from aqa_lib import methods, tasks
+from aqa_lib import kinds, methods, tasks
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import mapping, takes, word, words
 from aqa_lib.methods.base import LOOP, SEED
 from aqa_lib.settings import Setting
 from aqa_lib.study.parts import parts_of
@@ -17,6 +18,7 @@ EPOCHS = Setting(1, "passes over the unlabelled videos", 1, 10**6)
 OPTIMISER = ("lr", "optimiser", "momentum", "weight_decay")
 
 
+@takes(names=words, shared=mapping)
 def by_name(names, shared):
     """{title: (method, settings)}: the variants of each method with those of the `shared` settings that it knows.
 
@@ -37,6 +39,7 @@ def by_name(names, shared):
     return variants
 
 
+@takes(name=word, switched=mapping, shared=mapping)
 def versions(name, switched, shared):
     """{title: variant} of one method's versions {title: settings}; `shared` as in `by_name`, by title as well."""
     check_shared([name], [name, *switched], shared)
@@ -46,11 +49,13 @@ def versions(name, switched, shared):
     return found
 
 
+@takes(shared=mapping)
 def common(shared):
     """The shared settings without those of one method or variant: for what stands beside the versions of a method."""
     return {key: value for key, value in shared.items() if not isinstance(value, dict)}
 
 
+@takes(names=words, titles=words, shared=mapping)
 def check_shared(names, titles, shared):
     """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method, or
     where the settings of one of `titles` are no mapping.
@@ -83,6 +88,7 @@ def with_settings(title, name, switched, shared):
     return {title: (name, {k: v for k, v in shared.items() if k in known} | mine | switched)}
 
 
+@takes(names=words, shared=mapping)
 def contestants(data, blocks, names, shared, root=None):
     """(variants, {title: why it is left out}): methods without video, the named methods, and what stands beside them.
 
@@ -91,6 +97,7 @@ def contestants(data, blocks, names, shared, root=None):
     return invited(parts_of(data, blocks, root), names, shared)
 
 
+@takes(names=words, shared=mapping)
 def invited(parts, names, shared):
     """The same on parts that are at hand; a UserError where nothing is left to compare."""
     names = names or [name for name in methods.every() if sees(name) and methods.get(name).compared]
@@ -105,6 +112,7 @@ def invited(parts, names, shared):
     return variants | beside, left_out | neither
 
 
+@takes(shared=mapping)
 def guesses(data, blocks, shared, root=None):
     """The methods without video that a data set has what they need for, as variants."""
     return possible(by_name(blind(), shared), parts_of(data, blocks, root))[0]
@@ -119,16 +127,19 @@ def blind():
     return [name for name in methods.guesses() if methods.get(name).compared]
 
 
+@takes(variants=kinds.variants)
 def guessed(variants):
     """The titles of those variants that see no video."""
     return [title for title, (name, _) in variants.items() if not sees(name)]
 
 
+@takes(variants=kinds.VARIANTS)
 def reference(variants, method):
     """The variant that others are compared with: the first of `method` that is left, else the first of all."""
     return next((title for title, (name, _) in variants.items() if name == method), next(iter(variants)))
 
 
+@takes(variants=kinds.VARIANTS)
 def labels_alone(variants, method):
     """The variant of `method` that learns from the labels alone, which gains are measured from; else its reference."""
     for title, (name, settings) in variants.items():
@@ -137,6 +148,7 @@ def labels_alone(variants, method):
     return reference(variants, method)
 
 
+@takes(variants=kinds.variants)
 def possible(variants, parts):
     """(variants that can be trained on every part, {title: why another cannot})."""
     left, left_out = {}, {}
@@ -150,6 +162,7 @@ def possible(variants, parts):
     return left, left_out
 
 
+@takes(variants=kinds.variants)
 def check_methods(variants, parts):
     """A UserError that names the first part on which one of the variants cannot be trained."""
     for variant in variants.values():
@@ -170,6 +183,7 @@ def check_method(method, settings, parts):
             raise UserError(f"{part}: {error}") from None
 
 
+@takes(variants=kinds.variants)
 def check_labels(variants, parts, fractions):
     """A UserError that names the block and part that has too few labels for a share of them, or too many."""
     seen, fractions = set(), FRACTIONS.check("a comparison", "fractions", fractions)
@@ -194,6 +208,7 @@ def check_labels(variants, parts, fractions):
                     raise UserError(f"{part}: {error}") from None
 
 
+@takes(settings=mapping)
 def resolved(name, settings):
     """All settings of a variant, checked, but for `epochs`, which are steps only on a part."""
     if "epochs" in settings:
@@ -206,6 +221,7 @@ def chosen(method, run):
     return {k: v for k, v in run.items() if k not in ("fraction", "draw") or k in method.settings()}
 
 
+@takes(settings=mapping)
 def without_epochs(settings):
     """What the method itself knows of a variant's settings."""
     return {k: v for k, v in settings.items() if k != "epochs"}

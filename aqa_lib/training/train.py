@@ -17,6 +17,7 @@ import torch
 from aqa_lib import methods, tasks
 from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import DATA, METHOD, SPLIT, or_word, several, takes
 from aqa_lib.training.alive import ROUNDS, Look, T, look
 from aqa_lib.training.history import History
 from aqa_lib.training.packing import check_fits, stacks
@@ -43,6 +44,7 @@ class Result:
         return not self.reason
 
 
+@takes(method=or_word(METHOD), data=several(DATA), split=several(SPLIT))
 def train(method, data, split, runs, *, device="cpu", at_once=None, weights=False, compile=False, on_result=None,
           checkpoints=None):  # fmt: skip
     """Train every run on `split` of `data`; results in the order of `runs`.
