@@ -5,10 +5,14 @@ and exits with code 2. `choose` is the check of a name among names; values are c
 """
 
 import difflib
+from collections.abc import Hashable
 
 
 class UserError(ValueError):
-    """Something that the user can mend; the message is the one sentence to show."""
+    """Something that the user can mend; the message is the one sentence to show, on one line whatever it quotes."""
+
+    def __init__(self, message=""):
+        super().__init__(" ".join(line.strip() for line in str(message).splitlines()))
 
 
 def nearest(name, choices, mark=":"):
@@ -23,6 +27,6 @@ def nearest(name, choices, mark=":"):
 
 def choose(kind, name, choices):
     """`name` if it is one of `choices`, otherwise a UserError with the nearest valid choice."""
-    if name not in choices:
+    if not isinstance(name, Hashable) or name not in choices:
         raise UserError(f"unknown {kind} {name!r}{nearest(name, choices)}")
     return name

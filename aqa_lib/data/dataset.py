@@ -55,6 +55,11 @@ class AssessmentSet:
             self._refuse("ids", "is missing; every item needs an id of its own")
         if self.scores is None:
             object.__setattr__(self, "scores", np.full(self.ids.size, np.nan))
+        for field in ("table", "actions"):
+            if not isinstance(getattr(self, field), pd.DataFrame | None):
+                self._refuse(field, f"must be a DataFrame, but is a {type(getattr(self, field)).__name__}")
+        if not isinstance(self.within, str | None):
+            self._refuse("within", f"must be the name of a column, but is a {type(self.within).__name__}")
         table = pd.DataFrame({"id": self.ids}) if self.table is None else self.table.reset_index(drop=True)
         object.__setattr__(self, "table", table)
         self._check()

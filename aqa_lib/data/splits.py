@@ -25,6 +25,7 @@ import numpy as np
 
 from aqa_lib import chance
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import DATA, SPLIT, number, numbers, optional, or_word, takes, whole, word
 
 MIN_LABELS = 3
 
@@ -38,6 +39,7 @@ class Split:
     test: np.ndarray  # [n_test] int
 
 
+@takes(data=DATA)
 def official(data):
     """The split that the data set comes with (column "split")."""
     if "split" not in data.table:
@@ -47,6 +49,7 @@ def official(data):
     return _parts(data, "official", data.table["split"].to_numpy())
 
 
+@takes(data=DATA)
 def leak_free(data):
     """No group (competition, surgeon) in both parts: whole groups are held out.
 
@@ -82,6 +85,7 @@ def get(name):
     return SPLITS[name]
 
 
+@takes(data=DATA, name=word)
 def listed(data, name):
     """The split `name` of those that stand in the table: fold:PROTOCOL/NAME or division:K.
 
@@ -98,6 +102,7 @@ def listed(data, name):
     return _split(data, name, (cells != word) & ~((cells == "") & labelled(data)), cells == word)
 
 
+@takes(data=DATA)
 def names(data):
     """The names of all splits of a set."""
     has = {"official": "split" in data.table, "leak_free": data.groups is not None}
@@ -139,6 +144,7 @@ def _split(data, name, train, test):
     return Split(name, train_items, test_items)
 
 
+@takes(data=DATA)
 def labelled(data):
     """[N] bool: items with a score; where no item has one, those in a pair, else those with an action."""
     known = ~np.isnan(data.scores)
@@ -149,6 +155,7 @@ def labelled(data):
     return known if data.actions is None else np.isin(data.ids, data.actions["video"].to_numpy(dtype=str))
 
 
+@takes(data=DATA, kind=word)
 def every(data, kind):
     """Names of the splits of a kind, "fold:PROTOCOL" or "division", that test on a labelled item."""
     found, known = _listed(data), labelled(data)
@@ -167,6 +174,7 @@ def _missing(data, name):
             raise UserError(f"data set {data.name!r} has no splits {kind}/*: {why}")
 
 
+@takes(data=DATA, split=or_word(SPLIT))
 def pairs(data, split):
     """(training pairs, test pairs) [P, 2] of a split, or of the split of that name.
 
@@ -180,6 +188,7 @@ def pairs(data, split):
     return data.pairs[train], data.pairs[test]
 
 
+@takes(data=DATA, draw=whole, split=optional(or_word(SPLIT)))
 def label_draw(data, fraction, draw, how="stratified", split=None):
     """Indices of the training items whose labels are known, first drawn first.
 
@@ -215,6 +224,7 @@ def label_draw(data, fraction, draw, how="stratified", split=None):
     return pool[stratified_order(len(pool), chance.key(*place), strata)][:count]
 
 
+@takes(data=DATA, split=SPLIT, drawn=numbers, share=number)
 def held_out(data, split, drawn, share):
     """(train, validation, unlabelled): the share of the drawn labels that came last is held out to watch.
 
@@ -271,6 +281,7 @@ def folds(names, count, key, groups=None):
     return fold[group]
 
 
+@takes(n=whole, key=whole)
 def stratified_order(n, key, strata=()):
     """An order of 0..n-1 of which every beginning is spread evenly, and is random all the same.
 

@@ -26,6 +26,7 @@ from scipy.special import ndtr, ndtri
 
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation.metrics import spearman_rows
+from aqa_lib.kinds import numbers, takes
 
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))  # 0.05 .. 0.95
 
@@ -55,6 +56,7 @@ def measures(mean, variance, true, quantiles=None):
 # ---- Gaussians
 
 
+@takes(mean=numbers, variance=numbers, true=numbers)
 def coverage(mean, variance, true, levels=LEVELS):
     """Share of true values inside the central interval of each level: [L]."""
     error, sd = _gaussian(mean, variance, true)
@@ -62,11 +64,13 @@ def coverage(mean, variance, true, levels=LEVELS):
     return np.where(np.isnan(error + sd).any(), np.nan, inside.mean(axis=1))
 
 
+@takes(mean=numbers, variance=numbers, true=numbers)
 def calibration_error(mean, variance, true, levels=LEVELS):
     """Expected calibration error: mean over levels of |coverage - level|; 0 where every coverage is as stated."""
     return float(np.abs(coverage(mean, variance, true, levels) - _levels(levels)).mean())
 
 
+@takes(mean=numbers, variance=numbers, true=numbers)
 def gaussian_nll(mean, variance, true):
     """Mean negative log-likelihood, in nats; infinite where a prediction without variance is wrong."""
     error, sd = _gaussian(mean, variance, true)
@@ -75,6 +79,7 @@ def gaussian_nll(mean, variance, true):
     return float(np.where((sd == 0) & (error != 0), np.inf, np.where(sd == 0, -np.inf, nll)).mean())
 
 
+@takes(mean=numbers, variance=numbers, true=numbers)
 def gaussian_crps(mean, variance, true):
     """Mean continuous ranked probability score, in units of the score; the less the better."""
     error, sd = _gaussian(mean, variance, true)
@@ -119,6 +124,7 @@ def variance_spread(variance, spread):
 # ---- intervals
 
 
+@takes(low=numbers, high=numbers, true=numbers)
 def interval_coverage(low, high, true):
     """Share of true values y [N] with low <= y <= high, such as conformal intervals."""
     low, high, true = _vectors(low, high, true)
@@ -152,6 +158,7 @@ def central(quantiles, level, levels=LEVELS):
 # ---- quantiles and discrete distributions
 
 
+@takes(quantiles=numbers, true=numbers, levels=numbers)
 def pinball_loss(quantiles, true, levels):
     """Mean over items of max(p (y - q), (p - 1) (y - q)) at each level p: [Q]. The p-quantile has the least."""
     quantiles, true = _quantiles(quantiles, true)
@@ -162,6 +169,7 @@ def pinball_loss(quantiles, true, levels):
     return np.maximum(levels * above, (levels - 1) * above).mean(axis=0)
 
 
+@takes(quantiles=numbers, true=numbers)
 def quantile_coverage(quantiles, true):
     """Share of true values at or below each quantile: [Q]; calibrated where it is the level of the quantile."""
     quantiles, true = _quantiles(quantiles, true)

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import numbers, takes, word
 
 CLIP = 1 - 1e-6  # |rho| = 1 has no Fisher z
 WORDS = {  # measures by the names of their columns
@@ -26,6 +27,7 @@ WORDS = {  # measures by the names of their columns
 }
 
 
+@takes(predicted=numbers, true=numbers)
 def spearman(predicted, true):
     """Spearman's rank correlation: Pearson's of mid-ranks; NaN and a warning where one side is constant."""
     predicted, true = _vectors(predicted, true)
@@ -35,6 +37,7 @@ def spearman(predicted, true):
     return rho
 
 
+@takes(predicted=numbers, true=numbers)
 def spearman_rows(predicted, true):
     """Spearman of each row of predicted [K, N] with true [N] -> [K]; NaN where undefined, no warnings."""
     predicted, true = np.atleast_2d(np.asarray(predicted, float)), np.asarray(true, float)
@@ -52,6 +55,7 @@ def spearman_rows(predicted, true):
     return rho
 
 
+@takes(rhos=numbers)
 def fisher_mean(rhos):
     """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
 
@@ -61,12 +65,14 @@ def fisher_mean(rhos):
     return float(np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean())) if rhos.size else float("nan")
 
 
+@takes(predicted=numbers, true=numbers)
 def mae(predicted, true):
     """Mean absolute error."""
     predicted, true = _vectors(predicted, true)
     return float(np.abs(predicted - true).mean())
 
 
+@takes(predicted=numbers, true=numbers)
 def spearman_by_group(predicted, true, groups):
     """({group: rank correlation}, their Fisher mean): how sets of several actions or routines are evaluated."""
     predicted, true = _vectors(predicted, true)
@@ -77,6 +83,7 @@ def spearman_by_group(predicted, true, groups):
     return rhos, fisher_mean(list(rhos.values()))
 
 
+@takes(predicted=numbers, true=numbers)
 def relative_l2(predicted, true):
     """R-l2 x 100 = 100/N sum ((s - s')/(s_max - s_min))^2, s_max and s_min the extremes of the true scores given."""
     predicted, true = _vectors(predicted, true)
@@ -87,6 +94,7 @@ def relative_l2(predicted, true):
     return float(100 * np.mean(((true - predicted) / span) ** 2))
 
 
+@takes(scores=numbers, pairs=numbers)
 def pairwise_accuracy(scores, pairs):
     """Share of index pairs (better, worse) [P, 2] with scores[better] > scores[worse]; a tie counts one half.
 
@@ -117,6 +125,7 @@ def _vectors(predicted, true):
     return predicted, true
 
 
+@takes(measure=word)
 def name_of(measure):
     """A measure as axes and sentences call it: "spearman" is "rank correlation"."""
     return WORDS.get(measure, measure.replace("_", " "))

@@ -3,8 +3,10 @@
 from scipy import optimize, stats
 
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import number, takes
 
 
+@takes(difference=number, sd=number, n=number, alpha=number)
 def paired_power(difference, sd, n, alpha=0.05):
     """Chance that a two-sided paired t test over n draws finds a mean difference; `sd` that of the differences."""
     if n < 2 or not sd > 0:
@@ -15,6 +17,7 @@ def paired_power(difference, sd, n, alpha=0.05):
     return float(stats.ncf.sf(edge**2, 1, n - 1, n * (difference / sd) ** 2))
 
 
+@takes(sd=number, n=number, power=number, alpha=number)
 def detectable_difference(sd, n, power=0.8, alpha=0.05):
     """The smallest mean difference over n draws that a paired t test finds with chance `power`."""
     paired_power(0.0, sd, n, alpha)  # refuses what makes no sense

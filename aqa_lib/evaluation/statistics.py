@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import number, numbers, samples, takes, whole
 
 
 class Interval(NamedTuple):
@@ -23,6 +24,7 @@ class Paired(NamedTuple):
     p_t: float  # paired t test, two-sided
 
 
+@takes(values=numbers, level=number)
 def mean_interval(values, level=0.95):
     """Mean with Student's t interval; one value alone has none (NaN), and a NaN among the values makes all NaN."""
     values = _values(values, level)
@@ -33,6 +35,7 @@ def mean_interval(values, level=0.95):
     return Interval(mean, mean - half, mean + half)
 
 
+@takes(a=numbers, b=numbers, level=number)
 def paired_interval(a, b, level=0.95):
     """Mean of a - b over paired runs (same draw, same seed), its t interval and two p values."""
     a, b = np.asarray(a, float), np.asarray(b, float)
@@ -50,6 +53,7 @@ def paired_interval(a, b, level=0.95):
     return Paired(*interval, float(stats.wilcoxon(d).pvalue), float(p_t))
 
 
+@takes(values=samples, level=number, seed=whole, resamples=whole)
 def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
     """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval.
 
@@ -89,6 +93,7 @@ def defined_replicates(replicates):
     return defined
 
 
+@takes(ps=numbers)
 def holm(ps):
     """Holm's step-down adjustment of p values for as many comparisons as there are.
 
@@ -112,6 +117,7 @@ def _values(values, level):
     return values
 
 
+@takes(values=numbers)
 def rows_differ(values):
     """p of the F test that all rows of values [rows, blocks] have one mean, blocks (draws) taken out.
 

@@ -10,11 +10,14 @@ import os
 import re
 import sys
 
+import numpy as np
+
 from aqa_lib import methods
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
 from aqa_lib.ledger.record import to_csv
 from aqa_lib.ledger.sources import loaded
+from aqa_lib.study.parameters import check_notebook
 
 # What begins a tag, code or a formula, escapes, closes a link, makes an address a link, or begins an entity.
 MARKUP = re.compile(r"[<`$\\]|\](?=[\[(:])|:(?=//)|&(?=#?\w+;)")
@@ -28,10 +31,15 @@ def answer(text, figure=None, table=None, surrogate=True, numbers=None):
     it was made from surrogate data. numbers: what the table was made from, a long DataFrame with a row a run and
     measure; it is kept beside the answer and not shown.
     """
+    check_notebook()
     from IPython.display import Markdown, display
 
     if not isinstance(text, str) or not text.strip():
         raise UserError("answer: the text is empty, say in a sentence what was found")
+    if figure is not None and not hasattr(figure, "update_layout"):
+        raise UserError(f"answer: figure takes a plotly figure, but got {type(figure).__name__}")
+    if not isinstance(surrogate, (bool, np.bool_)):
+        raise UserError(f"answer: surrogate takes True or False, but got {type(surrogate).__name__}")
     numbers = None if numbers is None else with_index(numbers, "numbers")
     if figure is not None:
         from aqa_lib.figures.style import style

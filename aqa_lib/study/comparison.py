@@ -19,7 +19,8 @@ import pandas as pd
 from aqa_lib import methods, tasks
 from aqa_lib.errors import choose
 from aqa_lib.evaluation.selection import RULES, common, over_folds
-from aqa_lib.study.parts import parts_of
+from aqa_lib.kinds import mapping, table, takes
+from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.time import announce
 from aqa_lib.study.variants import by_name, check_labels, check_methods, chosen, invited, without_epochs
 from aqa_lib.study.words import states
@@ -46,7 +47,7 @@ def compare_variants(study, data, variants, blocks, fractions, draws=10, *, root
     check_methods(variants, parts)
     check_labels(variants, parts, fractions)
     measures = list(dict.fromkeys([compared(variants, parts), *measures]))
-    pairs = [(d, d) for d in range(draws)] if isinstance(draws, int) else [tuple(pair) for pair in draws]
+    pairs = replicates(draws, parts)
     cells = [(p, *cell) for p in parts for cell in product(variants, p.fractions or fractions, pairs)]
     asked, wanted, ended = {}, {}, [None] * len(cells)
     for place, (_, title, _, _) in enumerate(cells):
@@ -139,6 +140,7 @@ def run_of(method, settings, fraction, pair, part):
     return without_epochs(run) | {"steps": run["epochs"] * passes}
 
 
+@takes(runs=table(*COLUMNS))
 def averaged(runs, measure=None):
     """A row a (data, block, run): `value` over its parts, each part's own where there are several, and their numbers.
 
@@ -175,8 +177,9 @@ def _averaged(rows, measure):
 # ---- before anything runs
 
 
+@takes(given=mapping)
 def check(given):
-    """A UserError where the parameters of a notebook with `blocks` cannot be; looks at every part of every block.
+    """The parts of the blocks; a UserError where the parameters of a notebook with `blocks` cannot be on one of them.
 
     A notebook with `methods` leaves out what a data set does not allow; one that asks about a single `method` needs it.
     """
@@ -198,3 +201,5 @@ def check(given):
     else:
         wanted, _ = invited(parts, names if given.get("methods") else [], shared)
     check_labels(wanted, parts, given.get("fractions", [0.1]))
+    replicates(given.get("draws", 1), parts)
+    return parts

@@ -15,9 +15,10 @@ that is not the baseline's. Method and control take the same steps.
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods
+from aqa_lib import kinds, methods
 from aqa_lib.errors import choose
 from aqa_lib.evaluation import detectable_difference, holm
+from aqa_lib.kinds import TABLE, table, takes
 from aqa_lib.study import words
 from aqa_lib.study.tables import compare
 from aqa_lib.study.variants import resolved
@@ -30,6 +31,7 @@ FAMILY = ("p (Holm)", "detectable", "verdict", "why")  # what depends on the row
 EFFECTS = GAIN, MECHANISM, TASK
 
 
+@takes(variants=kinds.variants)
 def controls(variants, of=None):
     """{title + ", control": variant} of those variants that learn from unlabelled videos; `of`: of these titles."""
     found = {}
@@ -40,6 +42,7 @@ def controls(variants, of=None):
     return found
 
 
+@takes(found=table(*KEY, "value"))
 def effects(found, baseline):
     """A row a (block, fraction, variant with a control, effect): difference with its interval, Holm's p, and verdict.
 
@@ -79,6 +82,7 @@ def _row(part, title, effect, baseline):
     return found | {c: row[c] for c in ("difference", "difference low", "difference high", "half 1", "half 2")}
 
 
+@takes(table=TABLE, effects=TABLE)
 def with_controls(table, effects, off=None):
     """A summary with its variants' differences from their controls; `off`: what `apart` set aside, at its foot.
 
@@ -161,6 +165,7 @@ def spoken(who, said, baseline, named=True):
     return f"{listed(who)} {text}"
 
 
+@takes(table=TABLE)
 def over_controls(table):
     """A clause without numbers: which variants beat their controls, everywhere or in part; "" where none has one."""
     rows = table[(table["effect"] == MECHANISM) & ~table["mechanism"].str.startswith(MARK)]

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods, tasks
+from aqa_lib import kinds, methods, tasks
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import takes
 from aqa_lib.study.comparison import run_of
-from aqa_lib.study.parts import parts_of
+from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.study import loaded
 from aqa_lib.study.variants import check_labels, check_methods, resolved
 from aqa_lib.study.words import states
@@ -54,6 +55,7 @@ class Replicate:
         return self.labels.unlabelled[np.isfinite(self.data.scores[self.labels.unlabelled])]
 
 
+@takes(variants=kinds.variants)
 def encodings(study, data, variants, blocks, fraction, draws, *, root=None, **train):
     """[Replicate]: every variant trained with its weights kept, and its encoding of all videos, part by part.
 
@@ -66,7 +68,7 @@ def encodings(study, data, variants, blocks, fraction, draws, *, root=None, **tr
     parts = parts_of(data, blocks, root)
     check_methods(variants, parts)
     check_labels(variants, parts, [fraction])
-    where = [(part, number) for part in parts for number in range(draws)]
+    where = [(part, number) for part in parts for number, _ in replicates(draws, parts)]
     asked = {}
     for title, (name, settings) in variants.items():
         runs = [run_of(methods.get(name), settings, fraction, (n, n), part) for part, n in where]

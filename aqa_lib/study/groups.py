@@ -12,18 +12,20 @@ same trained networks, which it does not know of.
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods
+from aqa_lib import kinds, methods
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import Interval, holm, paired_interval, pairwise_accuracy, two_level_bootstrap
+from aqa_lib.kinds import mapping, table, takes
 from aqa_lib.study.comparison import run_of
 from aqa_lib.study.effects import ENDING
-from aqa_lib.study.parts import parts_of
+from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.tables import halves
 from aqa_lib.study.words import WORDS, clause, judged, places, shown, states
 
 CELL = ["block", "fraction"]
 
 
+@takes(variants=kinds.variants)
 def by_group(study, data, variants, blocks, fractions, draws, root=None):
     """A row a (block, fraction, variant, draw, group): the pairwise accuracy of the group's test pairs, as `value`.
 
@@ -32,10 +34,12 @@ def by_group(study, data, variants, blocks, fractions, draws, root=None):
     Runs that `compare_variants` has trained are read.
     """
     rows = []
-    for part in parts_of(data, blocks, root):
+    parts = parts_of(data, blocks, root)
+    pairs_of = replicates(draws, parts)
+    for part in parts:
         pairs = tested(part)
         for title, (name, settings) in variants.items():
-            asked = [(f, d) for f in part.fractions or fractions for d in range(draws)]
+            asked = [(f, d) for f in part.fractions or fractions for d, _ in pairs_of]
             runs = [run_of(methods.get(name), settings, f, (d, d), part) for f, d in asked]
             worlds = [part.replicate(d) for _, d in asked]
             table = study.train(name, worlds, part.split, runs, root=root)
@@ -77,6 +81,7 @@ def accuracies(data, pairs, scores):
     return pd.DataFrame(each, columns=["group", "value"]).groupby("group")["value"].mean().to_dict()
 
 
+@takes(each=table(*CELL, "variant", "draw", "group", "value"), differences=mapping)
 def over_groups(each, differences, level=0.95, resamples=2000):
     """A row a (block, fraction, difference): its mean with the two-level interval over label draws and groups.
 

@@ -11,6 +11,7 @@ Published numbers stand beside the blocks whose protocol they were measured in (
 import numpy as np
 import pandas as pd
 
+from aqa_lib.kinds import TABLE, table, takes
 from aqa_lib.published.tables import PRACTICE, plain
 from aqa_lib.study.comparison import RUN
 from aqa_lib.study.tables import compare
@@ -22,6 +23,7 @@ ALSO = {"difference": "less", "difference low": "low, less", "difference high": 
 NOT_PARTS = ("data", "block", "published", *RUN, "value", "parts", "undefined", "failed", "states")
 
 
+@takes(found=table("block", "variant", "value"))
 def differences(found, pairs):
     """Rows of differences: pairs {name: (variant, other)}, the numbers of the one less those of the other."""
     index = ["block", "published", "fraction", "draw", "seed"]
@@ -38,6 +40,7 @@ def differences(found, pairs):
     return pd.concat(tables, ignore_index=True)
 
 
+@takes(found=table("block", "variant", "value"))
 def summary(found, baseline, beside=None, rule="last", also=None):
     """A row a (block, fraction, variant): what `compare` gives, with the difference from `baseline` and what it says,
     `published` where there is such a number for the block's protocol, and the mean of each part.
@@ -96,6 +99,7 @@ def joined(*sentences):
     return " ".join([*kept, *([rest] if len(" ".join([*kept, rest]).split()) <= WORDS else [])])
 
 
+@takes(table=TABLE)
 def standing(table, baseline, blind=(), close=""):
     """A sentence, without numbers: who beats the baseline in all blocks and shares of labels, or in part of them.
 

@@ -5,6 +5,7 @@ import pandas as pd
 
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import detectable_difference, holm, mean_interval, paired_interval
+from aqa_lib.kinds import TABLE, by_name, some, table, takes, word
 from aqa_lib.study.words import LEVEL, shown, verdicts
 
 PAIR = ("draw", "seed")  # two runs that agree in these are a pair
@@ -12,6 +13,7 @@ COLUMNS = ["n", "mean", "sd", "low", "high", "pairs", "difference", "difference 
            "half 1", "half 2", "detectable"]  # fmt: skip
 
 
+@takes(table=TABLE, by=word, metric=word)
 def compare(table, by, baseline, metric="spearman", pair=PAIR):
     """A row a value of column `by`: n, mean, sd and 95 % interval of the metric, and its paired difference
     from `baseline` with interval, Holm-corrected p, its means in the first and the second half of the pairs, and what
@@ -68,6 +70,7 @@ def halves(differences):
     return {"half 1": first.mean(), "half 2": second.mean()} if n >= 4 else {}
 
 
+@takes(table=table("detectable"))
 def shows(table):
     """What a table of `compare` or `summary` can show, for the line before its answer."""
     found = table[table["detectable"].notna()]
@@ -97,6 +100,7 @@ def between(interval):
     return f"{number(mean)} [{number(low)}, {number(high)}]"
 
 
+@takes(tables=some(by_name(TABLE), "tables"))
 def label_runs(tables):
     """Tables of several methods or variants under one another, each named in column `variant`."""
     return pd.concat([t.assign(variant=name) for name, t in tables.items()], ignore_index=True)

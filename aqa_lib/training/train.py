@@ -17,9 +17,10 @@ import torch
 from aqa_lib import methods, tasks
 from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import DATA, METHOD, SPLIT, or_word, several, takes
 from aqa_lib.training.alive import ROUNDS, Look, T, look
 from aqa_lib.training.history import History
-from aqa_lib.training.packing import stacks
+from aqa_lib.training.packing import check_fits, stacks
 from aqa_lib.training.stack import Stack
 
 CHECK = 25  # steps between looks for a run that diverges
@@ -44,6 +45,7 @@ class Result:
         return not self.reason
 
 
+@takes(method=or_word(METHOD), data=several(DATA), split=several(SPLIT))
 def train(method, data, split, runs, *, device="cpu", at_once=None, weights=False, compile=False, on_result=None,
           checkpoints=None, claim=list):  # fmt: skip
     """Train every run on `split` of `data`; results in the order of `runs`.
@@ -55,7 +57,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
     processes can share the runs; the results of the others stay None.
     """
     method = methods.get(method) if isinstance(method, str) else method
-    runs = [method.resolve(run) for run in runs]
+    runs = [method.resolve(run) for run in listed(runs)]
     data = data if isinstance(data, list) else [data] * len(runs)
     splits = split if isinstance(split, list) else [split] * len(runs)
     if len(data) != len(runs) or len(splits) != len(runs):
@@ -82,6 +84,7 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         if on_result:
             on_result(number, result)
 
+    check_fits(method, data, runs, device, at_once)
     if not method.gradient:
         for i, (s, lab) in enumerate(zip(runs, labels, strict=True)):
             if claim([i]):
@@ -120,6 +123,13 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
             if anew := sorted(set(mine) - resumed(mine, list)):  # a process may have died since, and left a checkpoint
                 loop(anew).run()
     return results
+
+
+def listed(runs):
+    """The settings of runs as a list of at least one."""
+    if not isinstance(runs, (list, tuple)) or not len(runs):
+        raise UserError(f"train takes a list of at least one run, such as [{{'seed': 0}}], but got {runs!r}")
+    return list(runs)
 
 
 @contextmanager

@@ -208,7 +208,7 @@ def test_a_block_says_whether_published_numbers_belong_to_it(study):
 
     assert marks(a={"split": "leak_free"}, b={"split": "official"}, c={}) == [False, True, True]
     assert marks(a={"split": "leak_free", "published": True}, b={"published": False}) == [True, False]
-    with pytest.raises(UserError, match="pool takes true or false, but got 'yes'"):
+    with pytest.raises(UserError, match="pool takes bool .default False., but got str .yes."):
         parts_of(WORLD, {"a": {"pool": "yes"}})
 
 

@@ -36,6 +36,7 @@ from aqa_lib.chance import key
 from aqa_lib.data import dives
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.errors import UserError
+from aqa_lib.processes import check_memory
 from aqa_lib.settings import Setting, resolve
 
 SIZES = {  # few features see less of everything; execution makes up for it, see above
@@ -106,6 +107,8 @@ def load(root=None, **options):
     options = check(resolve(WHERE, OPTIONS, options, "option"))
     k = SimpleNamespace(**options)
     n = k.n_train + k.n_test
+    numbers = n * k.T * (2 * k.D + 2 * dives.HIDDEN + 50)  # features and speckle, the layer, what it sees
+    check_memory(f"{WHERE}: {n} videos of {k.T} segments", 4 * numbers, "take fewer or smaller ones")
 
     def rng(part):
         return np.random.default_rng(key("surrogate", k.seed, part))
