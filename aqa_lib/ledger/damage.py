@@ -10,8 +10,8 @@ import os
 from aqa_lib.ledger.checksums import intact
 from aqa_lib.ledger.files import make_way, read_json, refused
 from aqa_lib.ledger.identity import run_id
-from aqa_lib.ledger.ledger import FILES
 from aqa_lib.ledger.locks import Lock, chain
+from aqa_lib.ledger.run_lock import FILES
 
 
 def damage(ledger, id):

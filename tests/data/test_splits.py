@@ -267,7 +267,7 @@ def test_unknown_folds_get_the_nearest():
         (lambda: get("fold:loou/B")(s), "did you mean 'fold:louo/B'"),
         (lambda: get("fold:four")(s), "did you mean 'fold:four/"),
         (lambda: get("division:2")(s), "did you mean 'division:1'"),
-        (lambda: get("folds:four/1"), "unknown split 'folds:four/1': .*fold:PROTOCOL/NAME"),
+        (lambda: get("folds:four/1"), "unknown split 'folds:four/1' .*fold:PROTOCOL/NAME"),
         (lambda: get(3), "unknown split 3"),
         (lambda: every(make([1.0, 2]), "fold:four"), "has no folds and no divisions"),
         (lambda: pairs(s, "division:1"), "has no ranked pairs"),

@@ -6,7 +6,7 @@ Coverage is the mean over worlds, and so is its standard error: items of one wor
 import numpy as np
 import pytest
 
-from aqa_lib.data.splits import folds
+from aqa_lib.data.order import folds
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation import conformal
 from aqa_lib.evaluation.calibration import central, gaussian_quantiles, interval_coverage, sharpness

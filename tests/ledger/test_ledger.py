@@ -14,7 +14,8 @@ from ledger_cases import finish, spec, tables
 
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.checksums import sealed
-from aqa_lib.ledger.ledger import STATES, Ledger, code_version, run_id
+from aqa_lib.ledger.identity import code_version
+from aqa_lib.ledger.ledger import STATES, Ledger, run_id
 
 
 @pytest.fixture
