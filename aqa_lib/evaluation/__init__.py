@@ -2,8 +2,10 @@
 
 from aqa_lib.evaluation import calibration, clustering, selection
 from aqa_lib.evaluation.bootstrap import two_level_bootstrap
+from aqa_lib.evaluation.items import crossed, resampled_spearman, taken
 from aqa_lib.evaluation.localisation import ACTIVITYNET, THUMOS14, mean_average_precision, tie_range, tiou
 from aqa_lib.evaluation.metrics import (
+    bounds,
     fisher_mean,
     mae,
     name_of,
@@ -30,8 +32,10 @@ __all__ = [
     "Interval",
     "Paired",
     "bootstrap_interval",
+    "bounds",
     "calibration",
     "clustering",
+    "crossed",
     "detectable_difference",
     "fisher_mean",
     "holm",
@@ -43,11 +47,13 @@ __all__ = [
     "paired_power",
     "pairwise_accuracy",
     "relative_l2",
+    "resampled_spearman",
     "rows_differ",
     "selection",
     "spearman",
     "spearman_by_group",
     "spearman_rows",
+    "taken",
     "tie_range",
     "tiou",
     "two_level_bootstrap",
