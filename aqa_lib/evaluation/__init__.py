@@ -2,7 +2,7 @@
 
 from aqa_lib.evaluation import calibration, clustering, selection
 from aqa_lib.evaluation.bootstrap import two_level_bootstrap
-from aqa_lib.evaluation.items import crossed, resampled_spearman, taken
+from aqa_lib.evaluation.items import crossed, rank_interval
 from aqa_lib.evaluation.localisation import ACTIVITYNET, THUMOS14, mean_average_precision, tie_range, tiou
 from aqa_lib.evaluation.metrics import (
     bounds,
@@ -46,14 +46,13 @@ __all__ = [
     "paired_interval",
     "paired_power",
     "pairwise_accuracy",
+    "rank_interval",
     "relative_l2",
-    "resampled_spearman",
     "rows_differ",
     "selection",
     "spearman",
     "spearman_by_group",
     "spearman_rows",
-    "taken",
     "tie_range",
     "tiou",
     "two_level_bootstrap",

@@ -24,7 +24,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import stats
 
-from aqa_lib.evaluation.metrics import ANY
+from aqa_lib.evaluation.metrics import ANY, LESS, bounds, spearman_rows
 from aqa_lib.evaluation.statistics import equal
 
 RESAMPLES = 1000
@@ -131,3 +131,21 @@ def crossed(values, resampled=None, items=0, level=0.95, limits=ANY):
     low, high = np.clip([mean - half, mean + half], *limits)
     p = 2 * stats.t.sf(abs(mean) / error, freedom)
     return Crossed(mean, float(low), float(high), float(p), float(error), float(freedom), tuple(parts))
+
+
+def rank_interval(predicted, true, minus=None, level=0.95, resamples=RESAMPLES):
+    """Crossed: rank correlation of predicted [N], or mean over draws of [D, N], with the scores [N]; NaN: not scored.
+
+    minus: predictions of another method on the same draws; then the difference of the two.
+    """
+    true = np.asarray(true, float)
+    known = np.isfinite(true)
+    counts, rho, again = taken(np.zeros(known.sum()), resamples), [], []
+    for each in (predicted,) if minus is None else (predicted, minus):
+        each = np.atleast_2d(np.asarray(each, float))[:, known]
+        rho.append(spearman_rows(each, true[known]))
+        again.append(resampled_spearman(each, true[known], counts))
+    if minus is not None:
+        limits = bounds(f"{LESS}spearman")
+        return crossed(rho[0] - rho[1], again[0] - again[1], int(known.sum()), level, limits)
+    return crossed(rho[0], again[0], int(known.sum()), level, bounds("spearman"))

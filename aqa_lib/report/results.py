@@ -96,6 +96,7 @@ def page(answer, command, file=None):
     lines = [f"# {answer['question']}", ""]
     lines += [BADGE, ""] if answer["surrogate"] else []
     lines += [answer["text"], ""]
+    lines += [f"Behind it: {escaped(answer['behind'])}.", ""] if answer.get("behind") else []
     if answer["table"]:
         lines += [*markdown_table(answer["table"], numeric(answer["table"])), ""]
     if file:

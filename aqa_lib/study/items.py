@@ -118,9 +118,10 @@ def joined(table, rows, run, average):
         for part, value, resampled in zip(those["part"], those["value"], those["resampled"], strict=True):
             if not np.isnan(value):  # a fold without a value is left out of the mean
                 parts.setdefault(part, []).append(resampled)
-        known = parts and not any(resampled is None for folds in parts.values() for resampled in folds)
-        means = [np.mean(folds, axis=0) for folds in parts.values()]
-        resampled = (means[0] if len(means) == 1 else average(means, axis=0)) if known else None
+        resampled = None
+        if parts and not any(each is None for folds in parts.values() for each in folds):
+            means = [np.mean(folds, axis=0) for folds in parts.values()]
+            resampled = means[0] if len(means) == 1 else average(means, axis=0)
         found[key] = int(those["items"].sum()), bool(those["worlds"].any()), resampled
     each = [found[key] for key in table[run].itertuples(index=False, name=None)]
     return table.assign(**{name: [row[i] for row in each] for i, name in enumerate(COLUMNS)})

@@ -5,7 +5,7 @@ import pandas as pd
 
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import bounds, crossed, detectable_difference, holm
-from aqa_lib.study.words import LEVEL, shown, verdicts
+from aqa_lib.study.words import BASELINE, LEVEL, SAME, WORDS, WORSE, listed, shown, verdicts
 
 PAIR = ("draw", "seed")  # two runs that agree in these are a pair
 COLUMNS = ["n", "mean", "sd", "low", "high", "pairs", "difference", "difference low", "difference high", "p (Holm)",
@@ -113,6 +113,33 @@ def halves(differences):
     n = len(differences)
     first, second = differences[: n // 2], differences[n // 2 :]
     return {"half 1": first.mean(), "half 2": second.mean()} if n >= 4 else {}
+
+
+def first(table, by="variant", metric="spearman", pair=PAIR):
+    """(The value of column `by` with the largest mean, those that it does not beat): it is first where there are none.
+
+    Each of the others is compared with it, after Holm's correction for all of them.
+    """
+    means = table.groupby(by, sort=False)[metric].mean()
+    if means.isna().all():
+        return None, list(means.index)
+    best = means.idxmax()
+    found = compare(table, by, best, metric, pair)
+    return best, list(found.index[~found["verdict"].isin([WORSE, BASELINE])])
+
+
+def ranking(table, by="variant", metric="spearman", pair=PAIR):
+    """A sentence of at most 25 words, without numbers: who is first, or that nobody is shown to be."""
+    best, rest = first(table, by, metric, pair)
+    if best is None or table[by].nunique() < 2:
+        return "There are no two to compare."
+    if not rest:
+        return f"{best} is first."
+    for others in (listed(map(str, rest)), "several others"):
+        text = f"None is shown to be first: {best} {SAME} {others}."
+        if len(text.split()) <= WORDS:
+            break
+    return text
 
 
 def shows(table):
