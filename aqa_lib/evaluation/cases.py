@@ -14,7 +14,7 @@ from aqa_lib.evaluation.statistics import bootstrap_interval, mean_interval
 
 
 def errors_again(predicted, true):
-    """[less the mean absolute error on resamples of the videos [B]] of every draw of each of {name: [[D,N]]}, in turn."""
+    """[minus the mean absolute error on resamples of the videos [B]] of each draw of {name: [[D,N]]}, one by one."""
     counts = taken(np.zeros(len(true)))
     errors = np.concatenate([np.abs(of[0] - true) for of in predicted.values()])
     return list(-errors @ counts.T / counts.sum(1))

@@ -67,8 +67,8 @@ def paired_interval(a, b, level=0.95, limits=ANY):
 def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
     """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval.
 
-    A statistic that is undefined, or of one value alone, has no interval (NaN); replicates that are undefined are left
-    out and counted in a warning.
+    A statistic that is undefined, of one value alone, or the same in all replicates has no interval (NaN); replicates
+    that are undefined are left out and counted in a warning.
     """
     data = tuple(_values(v, level) for v in (values if isinstance(values, tuple) else (values,)))
     if len({len(v) for v in data}) > 1:
@@ -91,6 +91,8 @@ def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=
     low, high = result.confidence_interval
     if np.isnan(low):
         low, high = np.quantile(defined_replicates(result.bootstrap_distribution), [(1 - level) / 2, (1 + level) / 2])
+    if low == high:
+        return Interval(estimate, float("nan"), float("nan"))
     return Interval(estimate, float(low), float(high))
 
 

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import sys
+from numbers import Integral
 
 from aqa_lib import methods
 from aqa_lib.errors import UserError
@@ -63,8 +64,9 @@ def standing_behind(tested, numbers):
     if isinstance(tested, str):
         return tested.strip().removesuffix(".")
     if tested is not None:
-        if isinstance(tested, bool) or not hasattr(tested, "__index__") or tested < 0:
+        if isinstance(tested, bool) or not isinstance(tested, Integral) or tested < 0:
             raise UserError(f"answer: tested takes a number of scored test items, or words, but got {tested!r}")
+        tested = int(tested)
         return f"{tested} scored test item{'s' * (tested != 1)}" if tested else "no test item"
     if numbers is None:
         return ""

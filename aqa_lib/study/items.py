@@ -130,8 +130,8 @@ def joined(table, rows, run, average):
 def with_items(study, table):
     """A table of Study.train's runs with the columns of this file, for tables that compare rank correlations.
 
-    A run counts at its last evaluation, or at those of column `steps`. Runs that were measured on the same items share
-    the resamples; runs of other items are another world, and there nothing is resampled.
+    A run counts at its last evaluation, or at the steps in column `evaluations`. Runs that were measured on the same
+    items share the resamples; runs of other items are another world, and there nothing is resampled.
     """
     done = [i for i, (_, run) in enumerate(table.iterrows()) if run.get("state", "complete") == "complete"]
     read = {i: study.read(table["id"].iloc[i]).predictions for i in done}
@@ -144,7 +144,7 @@ def with_items(study, table):
         known = np.isfinite(true)
         counts = taken(np.zeros(known.sum()), RESAMPLES, chance.key("test items", *map(str, next(iter(alike))[0])))
         for i, said in read.items():
-            steps = table["steps"].iloc[i] if "steps" in table else ()
+            steps = table["evaluations"].iloc[i] if "evaluations" in table else ()
             names = [f"step_{step}" for step in steps] or [[c for c in said if c.startswith("step_")][-1]]
             rows = said[names].to_numpy(float).T[:, known]
             resampled[i] = resampled_spearman(rows, true[known], counts).mean(0)

@@ -80,17 +80,21 @@ def limits(rows, metric):
 
 
 def paired(table, by, one, other, metric="value", pair=PAIR):
-    """The paired difference of two values of column `by`: pairs, difference, difference low and high, p, halves, error
-    and freedom; NaN where there is no pair."""
+    """The paired difference of two values of column `by`: pairs, difference, difference low and high, p, halves, error,
+    freedom and the most that it can be; NaN where there is no pair."""
     a, b = (table[(table[by] == name) & table[metric].notna()].set_index(list(pair)) for name in (one, other))
     a, b = (side.sort_index() for side in (a, b))
     both = a.index.intersection(b.index)
-    row = {"pairs": len(both), **dict.fromkeys(["difference", "p", "error", "freedom", "half 1", "half 2"], np.nan)}
+    row = {
+        "pairs": len(both),
+        **dict.fromkeys(["difference", "p", "error", "freedom", "half 1", "half 2", "most"], np.nan),
+    }
     row |= {"difference low": np.nan, "difference high": np.nan}
     if not len(both):
         return row
     a, b = a.loc[both], b.loc[both]
     gap, (low, high) = a[metric] - b[metric], limits(a, metric)
+    row["most"] = high - low
     again, items = None, 0
     if "resampled" in table and not any(each is None for each in [*a["resampled"], *b["resampled"]]):
         again = [x - y for x, y in zip(a["resampled"], b["resampled"], strict=True)]
@@ -101,11 +105,15 @@ def paired(table, by, one, other, metric="value", pair=PAIR):
 
 
 def detectable(row, tests):
-    """The difference that is found with chance .8 at the first of Holm's steps, of a row of `paired`; else NaN."""
+    """The difference that is found with chance .8 at the first of Holm's steps, of a row of `paired`.
+
+    NaN where there is none, or none as large between the bounds of the measure.
+    """
     if not (row["pairs"] > 1 and row["error"] > 0):  # not of one pair, nor of runs that do not differ
         return np.nan
     n = row["pairs"]
-    return detectable_difference(row["error"] * n**0.5, n, alpha=LEVEL / tests, freedom=row["freedom"])
+    least = detectable_difference(row["error"] * n**0.5, n, alpha=LEVEL / tests, freedom=row["freedom"])
+    return least if least <= row["most"] else np.nan
 
 
 def halves(differences):
@@ -146,7 +154,7 @@ def shows(table):
     """What a table of `compare` or `summary` can show, for the line before its answer."""
     found = table[table["detectable"].notna()]
     if found.empty:
-        return "These runs can show no difference: there are fewer than two different pairs."
+        return "These runs can show no difference: they have fewer than two different pairs, or too few for any."
     pairs = found["pairs"].fillna(found["n"]) if "pairs" in found else found["n"]
     size, n = span(found["detectable"], number), span(pairs, "{:.0f}".format)
     items = f" on {span(found[ITEMS].dropna(), '{:.0f}'.format)} test items" if ITEMS in found else ""
