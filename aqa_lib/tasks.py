@@ -84,6 +84,10 @@ class Task:
         """The items that a run predicts when it is measured."""
         return split.test
 
+    def ranked(self, data, split, items):
+        """The pairs [P,2] that the order of `items` is measured on."""
+        return data.pairs[np.isin(data.pairs, items).all(axis=1)]
+
     def units(self, out, labels):
         """Predictions in the data's own units."""
         return out
@@ -177,7 +181,7 @@ class Scores(Task):
         true, score = data.scores[items], out["score"]
         found = {"spearman": float(spearman_rows(score[None], true)[0]), "relative_l2": relative_l2(score, true)}
         if data.pairs is not None:
-            seen = data.pairs[np.isin(data.pairs, items).all(axis=1)]
+            seen = self.ranked(data, split, items)
             found |= {"pairwise_accuracy": _pairwise(data, seen, items, score)} if len(seen) else {}
         if "variance" in out:
             found |= calibration.measures(score, out["variance"], true, out.get("quantiles"))
@@ -246,8 +250,11 @@ class Pairs(Task):
     def tested(self, data, split):
         return np.unique(split_pairs(data, split)[1])
 
+    def ranked(self, data, split, items):
+        return split_pairs(data, split)[1]
+
     def measures(self, data, split, items, out):
-        held = split_pairs(data, split)[1]
+        held = self.ranked(data, split, items)
         found = {"pairwise_accuracy": _pairwise(data, held, items, out["score"])}
         known = ~np.isnan(data.scores[items])
         if known.sum() > 2:
@@ -347,9 +354,14 @@ TASKS = {"scores": SCORES, "pairs": PAIRS, "actions": ACTIONS}
 def average(measure):
     """How a measure is averaged over parts of a data set: rank correlations through Fisher's z, others arithmetically.
 
-    An undefined part makes the mean undefined.
+    An undefined part makes the mean undefined. The function takes values, and an axis to average along.
     """
-    return fisher_mean if measure in CORRELATIONS else lambda values: float(np.mean(np.asarray(values, float)))
+    return fisher_mean if measure in CORRELATIONS else arithmetic_mean
+
+
+def arithmetic_mean(values, axis=None):
+    found = np.mean(np.asarray(values, float), axis)
+    return float(found) if axis is None else found
 
 
 def get(name):

@@ -173,7 +173,7 @@ def show(args):
 
 def compare(args):
     """`aqa runs compare`: n, mean, standard deviation and interval of a metric, group by group."""
-    from aqa_lib.evaluation import mean_interval
+    from aqa_lib.evaluation import bounds, mean_interval
 
     ledger = ledger_of(args.study)
     table = select(ledger.table(), args.where)
@@ -190,13 +190,14 @@ def compare(args):
         apart = {c for c in ("method", "data", "split", *settings) if varies(group[c])}
         mixed |= apart | ({"code"} if not apart & {"method", "data"} and varies(group["code"]) else set())
         if len(values):
-            mean, low, high = mean_interval(values)
+            mean, low, high = mean_interval(values, limits=bounds(metric))
             sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
             line = {"n": len(values), "mean": mean, "sd": sd, "low": low, "high": high}
             rows.append(dict(zip(by, key, strict=True)) | line)
     show_table(pd.DataFrame(rows).sort_values("mean", ascending=False, kind="stable"), args)
     if not (args.json or args.csv):
-        print(f"{metric}: mean, standard deviation and 95 % interval of the mean (Student's t) over n runs")
+        print(f"{metric}: mean, standard deviation and 95 % interval of the mean (Student's t) over n runs, not over")
+        print("the test items that these share; there is none where runs do not differ")
         if mixed := sorted(mixed.difference(by, CHANCE)):
             print(f"mixed within a group, choose with --where or --by: {', '.join(mixed)}")
         if without:

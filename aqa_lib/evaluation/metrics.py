@@ -26,6 +26,32 @@ WORDS = {  # measures by the names of their columns
     "ari": "adjusted Rand index",
 }
 
+ANY = (-np.inf, np.inf)
+CORRELATION, SHARE, DISTANCE = (-1.0, 1.0), (0.0, 1.0), (0.0, np.inf)
+BOUNDS = {  # between which a measure lies, by the name of its column
+    "spearman": CORRELATION,
+    "validation_spearman": CORRELATION,
+    "relative_l2": DISTANCE,
+    "mae": DISTANCE,
+    "crps": DISTANCE,
+    "coverage_90": SHARE,
+    "pairwise_accuracy": SHARE,
+    "average_mAP": SHARE,
+    "nmi": SHARE,
+    "ari": CORRELATION,
+    "purity": SHARE,
+    "auc": SHARE,
+}
+LESS = "difference in "  # a measure of which this is the beginning is one value less another
+
+
+def bounds(measure):
+    """(least, most) that a measure can be: ("spearman": -1 to 1; "difference in spearman": -2 to 2)."""
+    if measure.startswith(LESS):
+        low, high = bounds(measure.removeprefix(LESS))
+        return low - high, high - low
+    return BOUNDS.get(measure, SHARE if measure.startswith("mAP_") else ANY)
+
 
 @takes(predicted=numbers, true=numbers)
 def spearman(predicted, true):
@@ -56,13 +82,16 @@ def spearman_rows(predicted, true):
 
 
 @takes(rhos=numbers)
-def fisher_mean(rhos):
+def fisher_mean(rhos, *, axis=None):
     """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
 
     An undefined correlation (NaN) makes the mean undefined; leaving it out would bias the mean upwards.
     """
     rhos = np.asarray(rhos, float)
-    return float(np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean())) if rhos.size else float("nan")
+    if not rhos.size:
+        return float("nan")
+    found = np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean(axis))
+    return float(found) if axis is None else found
 
 
 @takes(predicted=numbers, true=numbers)

@@ -97,6 +97,7 @@ def page(answer, command, file=None):
     lines = [f"# {words_only(answer['question'])}", ""]
     lines += [BADGE, ""] if answer["surrogate"] else []
     lines += [words_only(answer["text"]), ""]
+    lines += [f"Behind it: {escaped(answer['behind'])}.", ""] if answer.get("behind") else []
     if answer["table"]:
         lines += [*markdown_table(answer["table"], numeric(answer["table"])), ""]
     if file:

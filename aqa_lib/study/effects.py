@@ -17,12 +17,12 @@ import pandas as pd
 
 from aqa_lib import kinds, methods
 from aqa_lib.errors import choose
-from aqa_lib.evaluation import detectable_difference, holm
+from aqa_lib.evaluation import holm
 from aqa_lib.kinds import TABLE, table, takes
 from aqa_lib.study import words
-from aqa_lib.study.tables import compare
+from aqa_lib.study.tables import ITEMS, detectable, mean, paired
 from aqa_lib.study.variants import resolved
-from aqa_lib.study.words import BASELINE, BEATS, LEVEL, MARK, SAME, WORDS, clause, judged, listed, places, shown
+from aqa_lib.study.words import BASELINE, BEATS, MARK, SAME, WORDS, clause, judged, listed, places, shown
 
 ENDING = ", control"
 GAIN, MECHANISM, TASK = "gain", "mechanism", "second task"
@@ -58,28 +58,23 @@ def effects(found, baseline):
     for effect in EFFECTS:
         table = [row for row in rows if row["effect"] == effect]
         for row, p in zip(table, holm([row["p"] for row in table]), strict=True):
-            row["p (Holm)"] = p
-            if row["sd"] > 0:
-                row["detectable"] = detectable_difference(row["sd"], int(row["n"]), alpha=LEVEL / len(table))
+            row["p (Holm)"], row["detectable"] = p, detectable(row, len(table))
             row["verdict"], row["why"] = judged(row)
     columns = ["block", "fraction", "variant", "baseline", "effect", "n", "difference", "difference low",
-               "difference high", "p (Holm)", "half 1", "half 2", "detectable", "mechanism", "verdict",
+               "difference high", "p (Holm)", "half 1", "half 2", "detectable", ITEMS, "mechanism", "verdict",
                "why"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    return table.drop(columns=ITEMS) if table[ITEMS].isna().all() else table
 
 
 def _row(part, title, effect, baseline):
     """One paired difference as `compare` makes it, its p before Holm's correction."""
     one, other = {GAIN: (title, baseline), MECHANISM: (title, f"{title}{ENDING}"),
                   TASK: (f"{title}{ENDING}", baseline)}[effect]  # fmt: skip
-    pair = part[part["variant"].isin([one, other])]
-    row = compare(pair, "variant", other, "value").loc[one]
-    values = pair.pivot(index=["draw", "seed"], columns="variant", values="value").dropna()
-    spread = (values[one] - values[other]).std(ddof=1) if len(values) > 1 else np.nan
-    found = {"variant": title, "baseline": baseline, "effect": effect, "n": len(values)}
-    found |= {"sd": spread, "p": row["p (Holm)"]}
-    found["mechanism"] = shown(part[part["variant"] == title])
-    return found | {c: row[c] for c in ("difference", "difference low", "difference high", "half 1", "half 2")}
+    mine = part[(part["variant"] == one) & part["value"].notna()]
+    found = {"variant": title, "baseline": baseline, "effect": effect, **paired(part, "variant", one, other)}
+    found |= {"n": found["pairs"], ITEMS: mean(mine, "value")[ITEMS] if len(mine) else np.nan}
+    return found | {"mechanism": shown(part[part["variant"] == title])}
 
 
 @takes(table=TABLE, effects=TABLE)

@@ -38,6 +38,7 @@ class Replicate:
     labels: Labels = field(repr=False)
     spaces: dict = field(repr=False)  # title -> [N,C] of all videos, the mean-pooled features last
     states: dict  # title -> the states of its mechanisms, as text
+    worlds: bool = False  # whether every replicate has a data set of its own
 
     @property
     def training(self):
@@ -100,12 +101,15 @@ def _replicate(study, part, number, fraction, variants, rows, root):
         spaces[title] = trained.method.encode(trained.model, trained.prepared(data).features)
     spaces[FEATURES] = np.asarray(data.features.mean(1))
     block = ", ".join(filter(None, [part.block, part.name]))
-    return Replicate(block, fraction, number, data, labels, spaces, {t: states(row) for t, row in rows.items()})
+    alive = {t: states(row) for t, row in rows.items()}
+    return Replicate(block, fraction, number, data, labels, spaces, alive, bool(part.worlds))
 
 
-def measured(replicates, measure):
-    """The long table of measure(replicate, encoding [N,C]) -> number: block, fraction, variant, draw, seed, value, and
-    the states of the run's mechanisms."""
-    rows = [(r.block, r.fraction, title, r.number, r.number, measure(r, f), r.states.get(title, ""))
+def measured(replicates, measure, called=""):
+    """The long table of measure(replicate, encoding [N,C]) -> number: block, fraction, variant, draw, seed, value, the
+    states of the run's mechanisms, whether replicates are worlds, and what the measure is `called` (metrics.BOUNDS)."""
+    rows = [(r.block, r.fraction, title, r.number, r.number, measure(r, f), r.states.get(title, ""), r.worlds)
             for r in replicates for title, f in r.spaces.items()]  # fmt: skip
-    return pd.DataFrame(rows, columns=["block", "fraction", "variant", "draw", "seed", "value", "states"])
+    return pd.DataFrame(
+        rows, columns=["block", "fraction", "variant", "draw", "seed", "value", "states", "worlds"]
+    ).assign(measure=called)

@@ -11,16 +11,18 @@ Published numbers stand beside the blocks whose protocol they were measured in (
 import numpy as np
 import pandas as pd
 
+from aqa_lib.evaluation.metrics import LESS
 from aqa_lib.kinds import TABLE, table, takes
 from aqa_lib.published.tables import PRACTICE, plain
 from aqa_lib.study.comparison import RUN
+from aqa_lib.study.items import COLUMNS as BEHIND
 from aqa_lib.study.tables import compare
 from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, is_control, listed, sentence, weakest
 
 ALSO = {"difference": "less", "difference low": "low, less", "difference high": "high, less",
         "p (Holm)": "p (Holm), less", "verdict": "verdict, less", "why": "why, less"}  # fmt: skip
 # columns of `averaged` beside the parts
-NOT_PARTS = ("data", "block", "published", *RUN, "value", "parts", "undefined", "failed", "states")
+NOT_PARTS = ("data", "block", "published", "measure", *RUN, "value", "parts", "undefined", "failed", "states", *BEHIND)
 
 
 @takes(found=table("block", "variant", "value"))
@@ -36,6 +38,12 @@ def differences(found, pairs):
         if "states" in found:
             beside = b["states"].reindex(a.index, fill_value="")
             table["states"] = [weakest(*both) for both in zip(a["states"], beside, strict=True)]
+        if "measure" in found:
+            table["measure"] = LESS + a["measure"]
+        if set(BEHIND) <= set(found):
+            again = zip(a["resampled"], b["resampled"].reindex(a.index), strict=True)
+            again = [None if x is None or y is None or x is np.nan or y is np.nan else x - y for x, y in again]
+            table = table.assign(items=a["items"], worlds=a["worlds"], resampled=again)
         tables.append(table.reset_index())
     return pd.concat(tables, ignore_index=True)
 

@@ -193,10 +193,10 @@ def test_within_folds_and_pooled_are_two_questions():
         Part("b", "", {}, name, (), data, splits.Split(name, order, items)) for name, items in (("x", low), ("y", high))
     ]
     runs = [pd.Series({"id": id, "state": "complete", "method": "m", "spearman": 1.0}) for id in "ab"]
-    assert reported(Given(), runs, "last", ["spearman"]) == [[(1.0, False)]] * 2
+    assert reported(Given(), runs, "last", ["spearman"]) == [[(1.0, False, ((),))]] * 2
     ranks = [4, 5, 6, 1, 2, 3]  # of the predictions, in the order of the scores 1..6: 1 - 6 * 54 / (6 * 35)
     assert spearmanr(ranks, range(6)).statistic == pytest.approx(1 - 6 * 54 / 210)
-    assert pooled(Given(), parts, runs, "last", ["spearman"]) == [(pytest.approx(1 - 6 * 54 / 210), False)]
+    assert pooled(Given(), parts, runs, "last", ["spearman"]) == [(pytest.approx(1 - 6 * 54 / 210), False, ((), ()))]
     runs[1]["state"] = "failed"
     assert pooled(Given(), parts, runs, "last", ["spearman"])[0][1]
 
@@ -237,7 +237,7 @@ def rows(values, measure="spearman"):
         ("set", "b", False, part, f"fold:k/{i}", "a", 0.5, 0, 0, measure, value, failed, "")
         for i, (part, value, failed) in enumerate(values)
     ]
-    return pd.DataFrame(found, columns=COLUMNS)
+    return pd.DataFrame(found, columns=COLUMNS[:-3])
 
 
 def test_folds_are_averaged_arithmetically_and_tasks_through_fisher():
