@@ -73,8 +73,8 @@ class Record:
     predictions: pd.DataFrame
     run: dict  # all of run.json
     folder: Path
-    files: dict | None = field(default=None, repr=False)  # {name: checksum}, None of a run from before there were any
     held: pd.DataFrame | None = None  # predictions of the labelled items of the fold that was held out
+    files: dict | None = field(default=None, repr=False)  # {name: checksum}, None of a run from before there were any
 
     @classmethod
     def of(cls, folder, found):
@@ -91,7 +91,7 @@ class Record:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise damaged(folder, error) from error
         about = folder.name, found["spec"], found["metrics"]
-        return cls(*about, curve, predictions, run, folder, sums, tables.get("held"))
+        return cls(*about, curve, predictions, run, folder, tables.get("held"), sums)
 
     def weights(self):
         """The trained weights as arrays; a UserError where the run was not asked to keep them."""

@@ -151,7 +151,7 @@ def run_of(method, settings, fraction, pair, part):
     return without_epochs(run) | {"steps": run["epochs"] * passes}
 
 
-@takes(runs=table(*COLUMNS))
+@takes(runs=table("data", "block", "published", "part", *RUN, "measure", "value", "failed", "states"))
 def averaged(runs, measure=None):
     """A row a (data, block, run): `value` over its parts, each part's own where there are several, and their numbers.
 

@@ -8,11 +8,12 @@ import sys
 
 import pytest
 
+from aqa_lib import grid
 from aqa_lib.errors import UserError
 from aqa_lib.ledger.ledger import Ledger, run_id
 from aqa_lib.paths import root
 from aqa_lib.study.claims import Claims
-from aqa_lib.study.study import Study, grid
+from aqa_lib.study.study import Study
 
 WORLD = {"name": "surrogate", "n_train": 60, "n_test": 30, "D": 16}
 RUNS = grid(("seed", "draw"), seed=range(6), draw=range(6), steps=[20], fraction=[0.3], batch=[8])
