@@ -116,7 +116,7 @@ def trained(weights, about, method=None):
     settings = method.resolve(about["settings"])
     weights, standard = parted(weights, about)
     if not method.gradient:
-        agree(method, weights, about["arrays"])
+        agree(method, weights, about.get("arrays", {}))
         return Trained(method, settings, about, arrays=weights, standard=standard)
     try:
         model = method.build([settings], like(about))  # room, which takes memory once it is filled
@@ -135,7 +135,10 @@ def described(about):
     """`about`, if it is what `description` makes; a weights file can be anybody's."""
 
     def shape(value):
-        return isinstance(value, list) and len(value) > 1 and all(type(n) is int and 0 < n < 2**31 for n in value)
+        return whole(value) and len(value) > 1 and all(0 < n < 2**31 for n in value)
+
+    def whole(value):
+        return isinstance(value, list) and all(type(n) is int for n in value)
 
     checks = {
         "format": lambda v: v == FORMAT,
@@ -146,10 +149,13 @@ def described(about):
         "shape": lambda v: v is None or shape(v),
         "ragged": lambda v: isinstance(v, bool),
         "views": lambda v: isinstance(v, dict) and all(map(shape, v.values())),
+        "arrays": lambda v: isinstance(v, dict) and all(map(whole, v.values())),  # of a closed-form method
     }
     for field, right in checks.items():
-        if not isinstance(about, dict) or not right(about.get(field)):
-            has = repr(about.get(field))[:60] if isinstance(about, dict) else "no description"
+        if not isinstance(about, dict):
+            raise UserError("a weights file has no description of its run: train the run again")
+        if not right(about.get(field, {} if field == "arrays" else ...)):
+            has = repr(about[field])[:60] if field in about else "nothing"
             raise UserError(f"a weights file says {has} for its {field}, as none does: train its run again")
     return about
 

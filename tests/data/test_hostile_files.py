@@ -143,7 +143,15 @@ def deep(path, levels=3000):
 
 
 def matlab(path):
-    packed = deflated()
+    """A matrix [1, 2] of version 5 whose numbers are far more, packed."""
+
+    def part(kind, content):
+        return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+    about = part(6, struct.pack("<II", 6, 0)) + part(5, struct.pack("<ii", 1, 2)) + part(1, b"x")
+    pack = zlib.compressobj(1)
+    packed = pack.compress(struct.pack("<II", 14, len(about) + 8 + ZEROS) + about + struct.pack("<II", 9, ZEROS))
+    packed += b"".join(pack.compress(bytes(10**6)) for _ in range(ZEROS // 10**6)) + pack.flush()
     header = b"MATLAB 5.0 MAT-file".ljust(124) + b"\x00\x01IM"
     path.write_bytes(header + struct.pack("<II", 15, len(packed)) + packed)
 
@@ -175,7 +183,7 @@ FAR = "[" * 100_000 + "]" * 100_000
 WORDS = ["x"] * 20_000 + ["y" * 100_000]
 MADE = {  # kind and name of the file, what makes it, what is said
     "array zeros.npz": (lambda p: npz(p, ("x.npy", head((75, 10**6)), ZEROS)), "would fill"),
-    "array header.npz": (lambda p: npz(p, ("x.npy", head((1, 2), pad=2 * 10**8), bytes(8))), "cannot be read"),
+    "array header.npz": (lambda p: npz(p, ("x.npy", head((1, 2), pad=2 * 10**8), bytes(8))), "has a header of"),
     "array promises.npz": (lambda p: npz(p, ("x.npy", head((10**4, 10**3)), bytes(64))), "but the array has"),
     "array twice.npz": (
         lambda p: npz(p, ("x.npy", head((1, 2)), bytes(8)), ("x.npy", head((1, 2)), bytes(8))),
@@ -346,6 +354,7 @@ def store_of(path, starts, ids=("a", "b"), values=None, **known):
         (np.array([0, 2, 4]), {"values": np.ones((4, 2), bool)}),
         (np.array([0, 2, 4]), {"values": np.ones(4, "f4")}),
         (np.array([0, 2, 4]), {"fps": "fast"}),
+        (np.array([0, 2, 4]), {"window": 2**70}),
         (np.array([0, 2, 4]), {"fps": 25, "sound": 1}),
     ],
 )

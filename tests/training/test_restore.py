@@ -164,6 +164,8 @@ def test_weights_that_were_not_kept_are_trained_for_once(monkeypatch, tmp_path):
         ("shape", "46"),
         ("ragged", 3),
         ("views", {"flow": 3}),
+        ("arrays", []),
+        ("arrays", {"w": 1.5}),
     ],
 )
 def test_a_description_that_is_none_is_refused_by_its_field(field, value):
@@ -171,6 +173,8 @@ def test_a_description_that_is_none_is_refused_by_its_field(field, value):
     with pytest.raises(UserError, match=f"for its {field}") as error:
         trained(weights, about | {field: value})
     assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="says nothing for its shape"):
+        trained(weights, {name: v for name, v in about.items() if name != "shape"})
     with pytest.raises(UserError, match="no description"):
         trained(weights, [about])
 

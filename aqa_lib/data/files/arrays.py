@@ -58,6 +58,9 @@ def npy_header(head):
     file, form = io.BytesIO(head), np.lib.format
     version = form.read_magic(file)
     read = {(1, 0): form.read_array_header_1_0, (2, 0): form.read_array_header_2_0}[version]
+    size = int.from_bytes(head[8 : 10 if version == (1, 0) else 12], "little")
+    if size > HEADER - 12:
+        raise ValueError(f"it has a header of {size} bytes")
     shape, fortran, dtype = read(file, max_header_size=HEADER)
     if min(shape, default=1) < 0:
         raise ValueError(f"its header says shape {shape}")

@@ -36,6 +36,7 @@ from aqa_lib.errors import UserError, choose
 from aqa_lib.plain_json import from_json
 
 VERSION = 1
+LARGEST = 1e9  # of fps, stride and window
 KNOWN = ("fps", "stride", "window", "backbone", "weights")
 
 
@@ -242,8 +243,10 @@ def _known(modality, about):
     for field, value in about.items():
         choose(f"field in the description of modality {modality!r}", field, KNOWN)
         numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if value is not None and field in ("fps", "stride", "window") and not (numeric and 0 < value < float("inf")):
-            raise UserError(f"{field} of modality {modality!r} must be a number above 0, but is {value!r}")
+        if value is not None and field in ("fps", "stride", "window") and not (numeric and 0 < value < LARGEST):
+            raise UserError(
+                f"{field} of modality {modality!r} must be a number above 0 and below {LARGEST:g}, but is {value!r}"
+            )
         if value is not None and field in ("backbone", "weights") and not isinstance(value, str):
             raise UserError(f"{field} of modality {modality!r} must be a word, but is {value!r}")
     return {field: about.get(field) for field in KNOWN}
