@@ -144,7 +144,7 @@ def described(about):
         "format": lambda v: v == FORMAT,
         "method": lambda v: isinstance(v, str),
         "settings": lambda v: isinstance(v, dict),
-        "scale": lambda v: type(v) in (int, float) and math.isfinite(v),
+        "scale": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v),
         "data": lambda v: isinstance(v, str),
         "shape": lambda v: v is None or shape(v),
         "ragged": lambda v: isinstance(v, bool),
