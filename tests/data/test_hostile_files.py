@@ -9,6 +9,7 @@ import os
 import struct
 import subprocess
 import sys
+import warnings
 import zipfile
 import zlib
 
@@ -24,6 +25,7 @@ from aqa_lib.data import AssessmentSet
 from aqa_lib.data.files import limits
 from aqa_lib.data.files.folder import csv_rows, text_of
 from aqa_lib.data.files.importers import import_list, read_array
+from aqa_lib.data.files.matlab import mat
 from aqa_lib.data.files.shipped import unpacked
 from aqa_lib.data.files.store import Store
 from aqa_lib.data.ragged import Ragged
@@ -79,7 +81,8 @@ def zeros(file, size=ZEROS):
 
 def npz(path, *members, packed=zipfile.ZIP_DEFLATED):
     """A zip of (name, parts): bytes, or a number of zeros."""
-    with zipfile.ZipFile(path, "w", packed) as file:
+    with zipfile.ZipFile(path, "w", packed) as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that stands there twice
         for name, *parts in members:
             with file.open(name, "w") as member:
                 for part in parts:
@@ -142,13 +145,13 @@ def deep(path, levels=3000):
         group["x"] = np.ones((2, 3))
 
 
-def matlab(path):
-    """A matrix [1, 2] of version 5 whose numbers are far more, packed."""
+def matlab(path, shape=(1, 2)):
+    """A matrix of version 5 whose numbers are many zeros, packed."""
 
     def part(kind, content):
         return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
 
-    about = part(6, struct.pack("<II", 6, 0)) + part(5, struct.pack("<ii", 1, 2)) + part(1, b"x")
+    about = part(6, struct.pack("<II", 6, 0)) + part(5, struct.pack("<ii", *shape)) + part(1, b"x")
     pack = zlib.compressobj(1)
     packed = pack.compress(struct.pack("<II", 14, len(about) + 8 + ZEROS) + about + struct.pack("<II", 9, ZEROS))
     packed += b"".join(pack.compress(bytes(10**6)) for _ in range(ZEROS // 10**6)) + pack.flush()
@@ -217,7 +220,8 @@ MADE = {  # kind and name of the file, what makes it, what is said
     "below below.h5": (links, "is a link to elsewhere"),
     "link soft.h5": (soft, "is a link to elsewhere"),
     "array deep.h5": (deep, "groups in one another"),
-    "array zeros.mat": (matlab, "would fill"),
+    "array zeros.mat": (matlab, "has shape (1, 2), but 300000000 bytes"),
+    "array more.mat": (lambda p: matlab(p, (ZEROS // 8, 1)), "would fill"),
     "array line.csv": (lambda p: p.write_bytes(b"1," * 10**7), "has a line of more than"),
     "rows zeros.csv.gz": (lambda p: packed_text(p, b"a,b\n"), "would fill"),
     "matrix zeros.txt.gz": (lambda p: packed_text(p, b"1 2\n"), "would fill"),
@@ -402,3 +406,36 @@ def test_two_sizes_say_what_a_file_may_fill(tmp_path):
     (tmp_path / "b").write_bytes(b"")
     limits.check_fit(tmp_path / "b", limits.SMALL)
     refused("has 0 B, but would fill", limits.check_fit, tmp_path / "b", limits.SMALL + 1)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_damaged_matrix_is_read_or_refused(tmp_path, packed):
+    """scipy's reader ends the process at some of these."""
+    rng, x = np.random.default_rng(0), np.arange(60.0).reshape(6, 10)
+    scipy.io.savemat(tmp_path / "a.mat", {"x": x, "other": np.ones((2, 2)), "cell": np.array([1, "a"], dtype=object)},
+                     do_compression=packed)  # fmt: skip
+    whole = (tmp_path / "a.mat").read_bytes()
+    np.testing.assert_array_equal(read_array(tmp_path / "a.mat", "x"), x)
+    refused("holds object, not numbers", read_array, tmp_path / "a.mat", "cell")
+    for _ in range(400):
+        content = bytearray(whole)
+        content[rng.integers(124, len(whole))] = rng.choice([0, 1, 127, 255, rng.integers(256)])
+        (tmp_path / "b.mat").write_bytes(content)
+        try:
+            assert read_array(tmp_path / "b.mat", "x").size <= 60
+        except UserError as error:
+            assert "\n" not in str(error)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?"])
+def test_matrices_of_every_type_are_those_that_scipy_reads(tmp_path, dtype):
+    x = (np.arange(60) % 2 if dtype == "?" else np.arange(60)).reshape(3, 4, 5).astype(dtype)
+    for packed in (False, True):
+        scipy.io.savemat(tmp_path / "a.mat", {"x": x[:, :, 0], "three": x}, do_compression=packed)
+        for name in ("x", "three"):
+            with mat(tmp_path / "a.mat", name) as found:
+                theirs = scipy.io.loadmat(tmp_path / "a.mat")[name]
+                np.testing.assert_array_equal(found.read(), theirs)
+                assert found.shape == theirs.shape and found.dtype == theirs.dtype
+    scipy.io.savemat(tmp_path / "a.mat", {"x": x * 1j})
+    refused("holds complex128, not numbers", read_array, tmp_path / "a.mat", "x")

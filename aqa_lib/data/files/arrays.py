@@ -1,6 +1,6 @@
-"""Arrays in files of numpy, HDF5 and MATLAB and in CSV: opened by their headers, read when they are known to fit.
+"""Arrays in files of numpy, HDF5 and CSV (and MATLAB, matlab.py): opened by their headers, read when they fit.
 
-    with READERS[".npz"](path, key) as x:     # nothing is unpacked yet
+    with npz(path, key) as x:     # nothing is unpacked yet
         x.shape, x.dtype
         x.read()
 
@@ -100,47 +100,6 @@ def archive(path):
                 raise UserError(f"{path} is encrypted or packed in a rare way: save it anew with numpy.savez")
             seen.add(name)
         yield file
-
-
-@contextlib.contextmanager
-def mat(path, key=None):
-    """A matrix of a MATLAB file of any version."""
-    import scipy.io
-
-    version, _ = scipy.io.matlab.matfile_version(path, appendmat=False)
-    if version == 2:  # 7.3 is HDF5, where axes stand in MATLAB's order, the last one first
-        with hdf5(path, key) as x:
-            yield Header(x.shape[::-1], x.dtype, lambda: np.transpose(x.read()))
-        return
-    if version == 1:
-        check_unpacked(path)
-    found = {name: (shape, kind) for name, shape, kind in scipy.io.whosmat(path, appendmat=False)}
-    name = chosen(path, key, list(found))
-    shape, kind = found[name]
-    numbers = kind in ("double", "single", "logical") or kind.startswith(("int", "uint"))
-    dtype = np.dtype(float) if numbers else np.dtype(object)  # at most; cells and structs may stand in one another
-
-    def read():
-        return scipy.io.loadmat(path, appendmat=False, variable_names=[name])[name]
-
-    yield Header(shape, dtype, read)
-
-
-def check_unpacked(path):
-    """Refuse a MATLAB file of version 5 whose packed parts are together too large; none of them is kept."""
-    with open(path, "rb") as file:
-        head = file.read(128)
-        order, total = "little" if head[126:128] == b"IM" else "big", 0
-        while len(tag := file.read(8)) == 8:
-            kind, left = (int.from_bytes(part, order) for part in (tag[:4], tag[4:]))
-            if kind != 15:  # not packed
-                file.seek(left, 1)
-                continue
-            unpack = zlib.decompressobj()
-            while left > 0 and (block := file.read(min(left, 2**14))):
-                left -= len(block)
-                total += len(unpack.decompress(block))
-                limits.check_fit(path, total)
 
 
 @contextlib.contextmanager
@@ -278,6 +237,3 @@ def chosen(path, key, names):
     if key is None:
         raise UserError(f"{path} holds {len(names)} arrays ({', '.join(names[:8])}): choose one with key")
     return choose(f"array in {path}", key, names)
-
-
-READERS = {".npy": npy, ".npz": npz, ".h5": hdf5, ".hdf5": hdf5, ".mat": mat, ".csv": table}

@@ -14,11 +14,13 @@ from pathlib import Path
 import numpy as np
 
 from aqa_lib.data.files import limits, unpickle
-from aqa_lib.data.files.arrays import HEADER, READERS, npy, npy_header
+from aqa_lib.data.files.arrays import HEADER, hdf5, npy, npy_header, npz, table
 from aqa_lib.data.files.folder import once
+from aqa_lib.data.files.matlab import mat
 from aqa_lib.data.files.store import Store
 from aqa_lib.errors import UserError, choose
 
+READERS = {".npy": npy, ".npz": npz, ".h5": hdf5, ".hdf5": hdf5, ".mat": mat, ".csv": table}
 LAYOUTS = ("TD", "DT", "CTD", "TCD")
 
 
@@ -138,7 +140,8 @@ def _features(path, x, layout):
         x = x.T
     elif "C" in layout:
         x = x.mean(axis=layout.index("C"), dtype=float)
-    x = np.array(x, dtype=np.float32, order="C")
+    with np.errstate(over="ignore"):  # what overflows is infinity
+        x = np.array(x, dtype=np.float32, order="C")
     if not np.isfinite(x).all():
         raise UserError(f"{path} holds NaN or infinity: extract that video anew, or take the file away")
     return x

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from aqa_lib.data.files import limits
-from aqa_lib.data.files.arrays import mat
 from aqa_lib.data.files.folder import content, folder, need, once
 from aqa_lib.data.files.listed import STORE, chosen, listed
+from aqa_lib.data.files.matlab import mat
 from aqa_lib.errors import UserError
 from aqa_lib.settings import Setting, resolve
 
