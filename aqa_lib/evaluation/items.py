@@ -19,13 +19,16 @@ is never there, and the interval covers it as often as before. Through Fisher's 
 number than the mean that tables show, and there is no z of a difference, nor of an accuracy.
 """
 
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
 from scipy import stats
 
+from aqa_lib.errors import UserError
 from aqa_lib.evaluation.metrics import ANY, LESS, bounds, spearman_rows
-from aqa_lib.evaluation.statistics import equal
+from aqa_lib.evaluation.statistics import checked, equal, vector
+from aqa_lib.kinds import number, numbers, takes, whole
 
 RESAMPLES = 1000
 
@@ -60,25 +63,29 @@ def taken(levels, resamples=RESAMPLES, seed=0):
 
 def resampled_spearman(predicted, true, counts):
     """Spearman of each row of predicted [K, N] with true [N] on the items taken: [K, B]; NaN where undefined."""
-    b, values = mid_ranks(true, counts), np.full((len(predicted), len(counts)), np.nan)
-    spread = np.einsum("bn,bn,bn->b", counts, b, b)
+    counts = np.ascontiguousarray(counts.T)  # [N, B]: whole rows are gathered
+    b, values = mid_ranks(true, counts), np.full((len(predicted), counts.shape[1]), np.nan)
+    weighted = counts * b
+    spread = np.einsum("nb,nb->b", weighted, b)
     for k, row in enumerate(predicted):
         if np.isfinite(row).all():
             a = mid_ranks(row, counts)
-            weighted = counts * a
-            norm = np.sqrt(np.einsum("bn,bn->b", weighted, a) * spread)
-            product = np.einsum("bn,bn->b", weighted, b)
+            product = np.einsum("nb,nb->b", weighted, a)
+            norm = np.sqrt(np.einsum("nb,nb,nb->b", counts, a, a) * spread)
             np.divide(product, norm, out=values[k], where=norm > 0)
     return np.clip(values, -1, 1)
 
 
 def mid_ranks(values, counts):
-    """Mid-ranks of values [N] among the items taken, less their mean: [B, N]."""
+    """Mid-ranks of values [N] among the items taken, less their mean: [N, B]; counts [N, B]."""
     _, place = np.unique(values, return_inverse=True)
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(place.max() + 1))
-    ties = np.add.reduceat(counts[:, order], starts, axis=1)  # [B, values] how often each value is taken
-    return (ties.cumsum(1) - ties / 2 - counts.sum(1, keepdims=True) / 2)[:, place]
+    ties = counts[order] if len(starts) == len(order) else np.add.reduceat(counts[order], starts, axis=0)
+    ranks = np.cumsum(ties, axis=0)
+    ranks -= ties / 2
+    ranks -= counts.sum(0) / 2
+    return ranks[place]
 
 
 def resampled_pairwise(scores, pairs, levels, counts):
@@ -105,6 +112,7 @@ def resampled_l2(predicted, true, counts):
     return np.where(span > 0, 100 * squares / np.where(span > 0, span, 1) ** 2, np.nan)
 
 
+@takes(values=numbers, items=number, level=number)
 def crossed(values, resampled=None, items=0, level=0.95, limits=ANY):
     """Crossed: the mean of values [D], an interval over draws and, where given, over test items, cut to the limits.
 
@@ -112,7 +120,11 @@ def crossed(values, resampled=None, items=0, level=0.95, limits=ANY):
     items that all draws share; None where each has its own. One draw, or draws that do not differ, have no spread over
     draws: then there is an interval over items alone, or none (NaN), and no p but that of differences that are all 0.
     """
-    values = np.asarray(values, float)
+    values = checked(values, level, limits)
+    if resampled is not None:
+        resampled = vector(resampled)
+        if resampled.ndim != 2 or len(resampled) != len(values):
+            raise UserError(f"resampled values {resampled.shape} must be [D, B] for values [D], D = {len(values)}")
     n, mean = len(values), float(np.mean(values))
     parts = {}  # what is covered: (variance of the mean, degrees of freedom)
     if n > 1 and not equal(values):
@@ -133,16 +145,26 @@ def crossed(values, resampled=None, items=0, level=0.95, limits=ANY):
     return Crossed(mean, float(low), float(high), float(p), float(error), float(freedom), tuple(parts))
 
 
+@takes(predicted=numbers, true=numbers, level=number, resamples=whole)
 def rank_interval(predicted, true, minus=None, level=0.95, resamples=RESAMPLES):
     """Crossed: rank correlation of predicted [N], or mean over draws of [D, N], with the scores [N]; NaN: not scored.
 
     minus: predictions of another method on the same draws; then the difference of the two.
     """
-    true = np.asarray(true, float)
+    true = vector(true)
+    if isinstance(resamples, bool) or not isinstance(resamples, Integral) or resamples < 2:
+        raise UserError(f"resamples takes a whole number from 2 on, but got {resamples!r}")
+    sides = [np.atleast_2d(vector(side)) for side in (predicted, minus) if side is not None]
+    if true.ndim != 1 or any(side.ndim != 2 or side.shape[1] != len(true) or not len(side) for side in sides):
+        shapes = " and ".join(str(side.shape) for side in sides)
+        raise UserError(f"predictions {shapes} must be [D, N] for true scores [N], but those have shape {true.shape}")
+    if len({len(side) for side in sides}) > 1:
+        raise UserError("a difference of two methods needs the same draws of both, but there are not equally many")
     known = np.isfinite(true)
+    if not known.any():
+        raise UserError("no test item has a score, so there is no rank correlation: take a set with scored test items")
     counts, rho, again = taken(np.zeros(known.sum()), resamples), [], []
-    for each in (predicted,) if minus is None else (predicted, minus):
-        each = np.atleast_2d(np.asarray(each, float))[:, known]
+    for each in (side[:, known] for side in sides):
         rho.append(spearman_rows(each, true[known]))
         again.append(resampled_spearman(each, true[known], counts))
     if minus is not None:

@@ -45,8 +45,11 @@ BOUNDS = {  # between which a measure lies, by the name of its column
 LESS = "difference in "  # a measure of which this is the beginning is one value less another
 
 
+@takes(measure=word)
 def bounds(measure):
     """(least, most) that a measure can be: ("spearman": -1 to 1; "difference in spearman": -2 to 2)."""
+    if not isinstance(measure, str):
+        raise UserError(f"a measure is named by a word, such as spearman, but got {measure!r}")
     if measure.startswith(LESS):
         low, high = bounds(measure.removeprefix(LESS))
         return low - high, high - low

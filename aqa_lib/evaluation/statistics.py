@@ -32,7 +32,7 @@ def mean_interval(values, level=0.95, limits=ANY):
     One value alone has none (NaN), nor have equal values: their spread is not known, and it is not 0. limits: between
     which the values lie (metrics.bounds); what the interval has beyond them is cut off (items.py says why).
     """
-    values = _values(values, level)
+    values = checked(values, level, limits)
     n, mean = len(values), float(np.mean(values))
     if n == 1 or equal(values):
         return Interval(mean, float("nan"), float("nan"))
@@ -51,10 +51,10 @@ def paired_interval(a, b, level=0.95, limits=ANY):
 
     Differences that are all equal have no interval and no p of the t test, but that of differences that are all 0 (1).
     """
-    a, b = np.asarray(a, float), np.asarray(b, float)
+    a, b = vector(a), vector(b)
     if a.shape != b.shape:
         raise UserError(f"a paired comparison needs equally many values a side, not {a.shape} and {b.shape}")
-    d = _values(a - b, level)
+    d = checked(a - b, level)
     interval = mean_interval(d, level, limits)
     if len(d) < 2 or np.isnan(d).any():
         return Paired(*interval, float("nan"), float("nan"))
@@ -74,7 +74,7 @@ def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=
     A statistic that is undefined, of one value alone, or the same in all replicates has no interval (NaN); replicates
     that are undefined are left out and counted in a warning.
     """
-    data = tuple(_values(v, level) for v in (values if isinstance(values, tuple) else (values,)))
+    data = tuple(checked(v, level) for v in (values if isinstance(values, tuple) else (values,)))
     if len({len(v) for v in data}) > 1:
         raise UserError(f"a paired bootstrap needs vectors of one length, but got {[len(v) for v in data]}")
     estimate = float(statistic(*data))
@@ -124,13 +124,24 @@ def holm(ps):
     return adjusted
 
 
-def _values(values, level):
-    values = np.asarray(values, float)
+def checked(values, level, limits=ANY):
+    """Values as a vector of floats; a UserError where there can be no interval of them."""
+    values = vector(values)
     if values.ndim != 1 or len(values) == 0:
         raise UserError(f"an interval needs a vector of at least one value, but got shape {values.shape}")
-    if not 0 < level < 1:
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
         raise UserError(f"the level of an interval lies between 0 and 1, but is {level!r}")
+    if np.shape(limits) != (2,) or not np.less_equal(*vector(limits)):
+        raise UserError(f"the limits of an interval are two numbers, the least first, but are {limits!r}")
     return values
+
+
+def vector(values):
+    """Values as floats; a UserError where they are no numbers."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise UserError(f"these are no numbers that a mean could be of: {values!r}") from None
 
 
 @takes(values=numbers)

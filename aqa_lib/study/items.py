@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aqa_lib import chance, tasks
+from aqa_lib.errors import choose
 from aqa_lib.evaluation.items import RESAMPLES, resampled_l2, resampled_pairwise, resampled_spearman, taken
 from aqa_lib.methods import get
 
@@ -133,6 +134,7 @@ def with_items(study, table):
     A run counts at its last evaluation, or at the steps in column `evaluations`. Runs that were measured on the same
     items share the resamples; runs of other items are another world, and there nothing is resampled.
     """
+    choose("column", "id", list(table.columns))
     done = [i for i, (_, run) in enumerate(table.iterrows()) if run.get("state", "complete") == "complete"]
     read = {i: study.read(table["id"].iloc[i]).predictions for i in done}
     alike = {(tuple(said["id"]), tuple(said["score"])) for said in read.values()}
@@ -159,7 +161,7 @@ def told(numbers):
 
     "960 scored test items: 80 in each of 12 worlds", "353 scored test items, the same in 10 draws".
     """
-    if "items" not in numbers:
+    if not {"items", "worlds", "draw"} <= set(numbers):
         return ""
     numbers = numbers[numbers["measure"] == numbers["measure"].iloc[0]] if "measure" in numbers else numbers
     blocks = numbers["block"] if "block" in numbers else np.zeros(len(numbers))

@@ -130,7 +130,8 @@ def first(table, by="variant", metric="spearman", pair=PAIR):
 
     Each of the others is compared with it, after Holm's correction for all of them.
     """
-    means = table.groupby(by, sort=False)[metric].mean()
+    choose("column", by, list(table.columns))
+    means = table.groupby(by, sort=False)[choose("measure", metric, list(table.columns))].mean()
     if means.isna().all():
         return None, list(means.index)
     best = means.idxmax()

@@ -125,6 +125,28 @@ def test_intervals_keep_to_the_bounds_of_their_measure():
     assert bounds("difference in pairwise_accuracy") == (-1, 1) and bounds("nll") == (-np.inf, np.inf)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        lambda: rank_interval([1.0, 2], [1.0, 2, 3]),
+        lambda: rank_interval("abc", [1.0, 2, 3]),
+        lambda: rank_interval([1.0, 2], [np.nan, np.nan]),
+        lambda: rank_interval([[1.0, 2]], [1.0, 2], minus=[[1.0, 2], [2, 1]]),
+        lambda: rank_interval([1.0, 2], [1.0, 2], resamples=0),
+        lambda: rank_interval([1.0, 2], [1.0, 2], level="high"),
+        lambda: crossed([]),
+        lambda: crossed([0.1, 0.2], limits=(1, -1)),
+        lambda: crossed([0.1, 0.2], resampled=[0.1, 0.2]),
+        lambda: bounds(3),
+        lambda: ranking(pd.DataFrame({"variant": ["a"]})),
+        lambda: with_items(None, pd.DataFrame({"state": ["complete"]})),
+    ],
+)
+def test_wrong_input_is_answered_in_a_sentence(wrong):
+    with pytest.raises(UserError):
+        wrong()
+
+
 # ---- tables
 
 
