@@ -22,7 +22,7 @@ from aqa_lib.kinds import TABLE, table, takes
 from aqa_lib.study import words
 from aqa_lib.study.tables import ITEMS, detectable, mean, paired
 from aqa_lib.study.variants import resolved
-from aqa_lib.study.words import BASELINE, BEATS, MARK, SAME, WORDS, clause, judged, listed, places, shown
+from aqa_lib.study.words import BASELINE, BEATS, MARK, SAME, WORDS, WORSE, clause, judged, listed, places, shown
 
 ENDING = ", control"
 GAIN, MECHANISM, TASK = "gain", "mechanism", "second task"
@@ -134,20 +134,41 @@ def credited(table, baseline, names):
         text = "; ".join(spoken(who, said, baseline, named) for said, who in clauses.items())
         if len(text.split()) <= WORDS:
             return f"{text[0].upper()}{text[1:]}."
-    return f"What beats {baseline}, and its own control, stands in the table."
+    alive, many = rows_on(table[table["variant"].isin(names)]), len(names) > 1
+    gain, mechanism = (set(alive.loc[alive["effect"] == effect, "verdict"]) for effect in (GAIN, MECHANISM))
+    who, own = ("The variants", "their controls") if many else (next(iter(names.values())), "its control")
+    text = f"{who} {tally(gain, baseline, many)}; {'they' if many else 'it'} {tally(mechanism, own, many)}"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def tally(said, other, many=False):
+    """What a set of verdicts says together: "beats AA in part and is worse than AA in part", or "... everywhere"."""
+    verbs = {BEATS: "beat", WORSE: "are worse than"} if many else {BEATS: BEATS, WORSE: WORSE}
+    if len(said) < 2:
+        return f"{verbs.get(*said, *said)} {other} everywhere" if said else f"cannot be compared with {other}"
+    told = [f"{verb} {other} in part" for word, verb in verbs.items() if word in said]
+    told += [f"nowhere {verbs[BEATS]} {'them' if many and other[0] == 't' else 'it'}"] * (BEATS not in said)
+    return " and ".join(told)
+
+
+def rows_on(rows):
+    """Those whose mechanism was on."""
+    return rows[~rows["mechanism"].str.startswith(MARK)]
 
 
 def fate(rows):
-    """(gain, mechanism) of one variant, each ((place, verdict), ...), where its mechanism was on; () if nowhere."""
-    on = rows[~rows["mechanism"].str.startswith(MARK)]
-    return tuple(tuple(places(on[on["effect"] == effect]).items()) for effect in (GAIN, MECHANISM)) if len(on) else ()
+    """(gain, mechanism, whether it was off elsewhere) of one variant, the first two each ((place, verdict), ...) where
+    its mechanism was on; () if nowhere."""
+    on = rows_on(rows)
+    told = (tuple(places(on[on["effect"] == effect]).items()) for effect in (GAIN, MECHANISM))
+    return (*told, len(on) < len(rows)) if len(on) else ()
 
 
 def spoken(who, said, baseline, named=True):
     """A clause: S4AQA beats AA and its control."""
     if not said:
         return f"the mechanism of {listed(who)} was off"
-    gain, mechanism = map(dict, said)
+    gain, mechanism, elsewhere = dict(said[0]), dict(said[1]), said[2]
     own = "its control" if len(who) == 1 else "their controls"
     if gain == mechanism:
         joined = f"{baseline} {'or' if set(gain.values()) == {SAME} else 'and'} {own}"
@@ -157,7 +178,7 @@ def spoken(who, said, baseline, named=True):
         text = f"{first}{',' * (',' in first)} {'but' if set(gain.values()) == {BEATS} else 'and'} {second}"
     if len(who) > 1:
         text = text.replace("beats ", "beat ").replace("is worse", "are worse")
-    return f"{listed(who)} {text}"
+    return f"{listed(who)} {text}{' (elsewhere off)' * elsewhere}"
 
 
 @takes(table=TABLE)

@@ -17,7 +17,7 @@ from aqa_lib.published.tables import PRACTICE, plain
 from aqa_lib.study.comparison import RUN
 from aqa_lib.study.items import COLUMNS as BEHIND
 from aqa_lib.study.tables import compare
-from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, is_control, listed, sentence, weakest
+from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, WORSE, is_control, listed, sentence, weakest
 
 ALSO = {"difference": "less", "difference low": "low, less", "difference high": "high, less",
         "p (Holm)": "p (Holm), less", "verdict": "verdict, less", "why": "why, less"}  # fmt: skip
@@ -124,8 +124,9 @@ def standing(table, baseline, blind=(), close=""):
     above = [name for name, said in seen.items() if set(said) == {BEATS}]
     partly = [name for name, said in seen.items() if BEATS in said and name not in above]
     guessed = {word for said in words[words.index.isin(blind)] for word in said}
-    ends = {BEATS: "; guessing without video beats it", SAME: "; guessing without video cannot be told from it"}
-    end = next((text for word, text in ends.items() if word in guessed), "; guessing without video does not reach it")
+    ends = {BEATS: "beats it", SAME: "cannot be told from it", WORSE: "does not reach it"}
+    end = next((text for word, text in ends.items() if word in guessed), "is undefined here")
+    end = f"; guessing without video {end}"
     for named in (True, False):
         first, second = (listed(n) if named or len(n) == 1 else "several methods" * bool(n) for n in (above, partly))
         verb = "beats" if len(above or partly) == 1 else "beat"
