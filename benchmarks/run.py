@@ -21,7 +21,7 @@ from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
 from aqa_lib.paths import outputs, root, writable
 from aqa_lib.report.readme import put
-from aqa_lib.study.study import check_device
+from aqa_lib.study.asked import check_device
 from benchmarks.sizes import SIZES, markdown, where
 
 
