@@ -97,7 +97,7 @@ def test_places_where_verdicts_differ_are_named_while_there_is_room():
     long = {"a": "a variant with a rather long title", "b": "another variant with a title that is longer"}
     said = credited(effects(two, "AA"), "AA", long)
     assert said == (
-        "The variants beat AA in part and nowhere are worse; they beat their controls in part and are worse."
+        "The variants beat AA in part; they beat their controls in part and are worse than their controls in part."
     )
 
 
