@@ -65,7 +65,7 @@ def test_every_variant_has_the_same_draws_and_its_own_number(study):
 
 def counted(monkeypatch):
     """A list that gets (method, runs) of every call of Study.train, and one of the runs of every network that is built:
-    first one alone, to see how many fit, then the stacks."""
+    first one alone, to see how many fit and whether one does, then the stacks."""
     calls, stacks, train, build = [], [], Study.train, methods.get("s4aqa").build
 
     def asked(self, method, data, split, runs, **options):
@@ -328,7 +328,7 @@ def test_the_config_for_jigsaws_runs_over_tasks_and_folds(study, jigsaws, reposi
     variants = {"ridge": ("ridge", {}), "AA": ("s4aqa", {**QUICK, "recover": False, "align": False})}
     runs = compare_variants(study, world | small, variants, asked["blocks"], asked["fractions"], 2, root=str(jigsaws))
     # 3 tasks, 4 folds and 4 surgeons, 2 draws; the pooled block asks for those of one surgeon out again
-    assert calls == [("ridge", 72), ("s4aqa", 72)] and stacks[1:] == [24, 24]
+    assert calls == [("ridge", 72), ("s4aqa", 72)] and [n for n in stacks if n > 1] == [24, 24]
     found = averaged(runs[runs["variant"] == "ridge"])
     blocks = found.groupby("block", sort=False)
     assert blocks["parts"].unique().tolist() == [[12], [12], [3]] and list(found)[8:11] == TASKS
