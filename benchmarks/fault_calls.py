@@ -108,14 +108,13 @@ def examples():
         "load": {"options": {k: v for k, v in WORLD.items() if k != "name"}},
         "mean_average_precision": {"predictions": one_set}, "tie_range": {"predictions": one_set, "options": {}},
         "bounds": {"measure": "spearman"}, "rows_differ": {"values": np.stack([x, y])},
-        "spearman_rows": {"predicted": np.stack([x, y])}, "two_level_bootstrap": {"predicted": np.stack([x, y]),
+        "spearman_rows": {"predicted": np.stack([x, y])}, "two_level_bootstrap": {"method": "bca", "predicted": np.stack([x, y]),
         "minus": np.stack([y, x]), "groups": None}, "calibration.quantile_coverage": {"quantiles": quantiles},
         "calibration.discrete_crps": {"values": quantiles, "probabilities": None}, "crossed": {"resampled": None},
         "listed": {"data": folds, "name": "fold:two/1"}, "every": {"data": folds}, "get": {"name": "official"},
         "pairs": {"data": ranked}, "fingerprint": {"features": None},
-        "tests_new_groups": {}, "restore": {}, "capacity": {"method": get("ridge")},
+        "tests_new_groups": {}, "restore": {}, 
         "predict": {"runs": [one]}, "train": {"runs": [{"seed": 5}]}, "Trained": {"method": get("ridge")},
-        "check_fits": {"method": get("ridge")}, "stacks": {"method": get("ridge")},
     }  # fmt: skip
     own |= {f"clustering.{name}": {"true": labels} for name, _ in of_module(evaluation.clustering)}
     for name in ("spec", "specs", "train", "predict"):

@@ -113,7 +113,9 @@ def of_place(group, title, config, path, folder, random, count):
     """The cases of one place of a config: one of each of `count` kinds."""
     value = at(config, path)
     title = f"{title}: {'.'.join(map(str, path))}"
-    all_ways = [(kind, f" = {brief(text)}", never, replace, text) for kind, text, never in TEXTS if not same(value, text)]
+    all_ways = [
+        (kind, f" = {brief(text)}", never, replace, text) for kind, text, never in TEXTS if not same(value, text)
+    ]
     all_ways += [("missing", " left out", False, leave_out, None)]
     if isinstance(path[-1], str):
         all_ways += [("doubled", " twice", True, twice, None), ("wrong type", " = [itself]", False, listed, None)]

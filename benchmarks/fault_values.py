@@ -1,8 +1,8 @@
 """Faults of single values: what may stand where a valid value is expected, as YAML text and as Python objects.
 
-    texts("0.4")          # [(kind of fault, name, YAML text, whether it can never be valid), ...]
-    objects([0.1, 0.4])   # [(kind of fault, name, object), ...]
-    places({"a": [1]})    # [("a",), ("a", 0)]: where in nested mappings and lists values stand
+texts("0.4")          # [(kind of fault, name, YAML text, whether it can never be valid), ...]
+objects([0.1, 0.4])   # [(kind of fault, name, object), ...]
+places({"a": [1]})    # [("a",), ("a", 0)]: where in nested mappings and lists values stand
 """
 
 import numpy as np

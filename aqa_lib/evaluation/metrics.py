@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from aqa_lib.errors import UserError
-from aqa_lib.kinds import numbers, takes, word
+from aqa_lib.kinds import numbers, optional, takes, whole, word
 
 CLIP = 1 - 1e-6  # |rho| = 1 has no Fisher z
 WORDS = {  # measures by the names of their columns
@@ -45,6 +45,7 @@ BOUNDS = {  # between which a measure lies, by the name of its column
 LESS = "difference in "  # a measure of which this is the beginning is one value less another
 
 
+@takes(measure=word)
 def bounds(measure):
     """(least, most) that a measure can be: ("spearman": -1 to 1; "difference in spearman": -2 to 2)."""
     if measure.startswith(LESS):
@@ -81,7 +82,7 @@ def spearman_rows(predicted, true):
     return rho
 
 
-@takes(rhos=numbers)
+@takes(rhos=numbers, axis=optional(whole))
 def fisher_mean(rhos, *, axis=None):
     """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
 
