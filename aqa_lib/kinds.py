@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from aqa_lib.errors import UserError, choose
+from aqa_lib.errors import UserError, choose, shown
 
 
 def takes(**kinds):
@@ -37,7 +37,7 @@ def takes(**kinds):
 
 
 def refuse(where, wanted, value):
-    text = repr(value)
+    text = shown(value)
     raise UserError(f"{where} takes {wanted}, but got {text if len(text) < 60 else type(value).__name__}")
 
 
@@ -45,7 +45,7 @@ def numbers(where, value):
     """An array of numbers, or what numpy makes one of."""
     try:
         np.asarray(value, float)
-    except (TypeError, ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError, RecursionError):
         refuse(where, "numbers", value)
 
 
@@ -66,6 +66,26 @@ def whole(where, value):
     """One whole number."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         refuse(where, "a whole number", value)
+
+
+def pair(where, value):
+    """Two numbers, the least and the most."""
+    numbers(where, value)
+    if np.shape(value) != (2,):
+        refuse(where, "two numbers, the least and the most", value)
+
+
+def function(where, value):
+    if not callable(value):
+        refuse(where, "a function", value)
+
+
+def places(where, value):
+    """A vector of whole numbers, none below 0: of items, in an array."""
+    numbers(where, value)
+    found = np.asarray(value)
+    if found.ndim != 1 or found.dtype.kind not in "iu" or (found < 0).any():
+        refuse(where, "the numbers of items, each at least 0", value)
 
 
 def word(where, value):
@@ -116,6 +136,14 @@ def having(wanted, *names):
     return kind
 
 
+def tables(where, value):
+    """A list of at least one DataFrame."""
+    if not isinstance(value, (list, tuple)) or not len(value):
+        refuse(where, "a list of at least one table", value)
+    for one in value:
+        TABLE(f"{where}, an item of it,", one)
+
+
 def some(kind, wanted):
     """At least one of them; `wanted` says in words what."""
 
@@ -162,4 +190,5 @@ DATA = having("a data set, an AssessmentSet", "scores", "ids", "table", "need_fe
 SPLIT = having("a split", "name", "train", "test")
 METHOD = having("a method or its name", "resolve", "fits", "task")
 TABLE = table()
+SELECTED = having("what a rule of selection has selected", "value", "steps")
 VARIANTS = some(variants, "variants, {title: (method, settings)}")

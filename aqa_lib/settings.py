@@ -13,7 +13,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from aqa_lib.errors import UserError, nearest
+from aqa_lib.errors import UserError, nearest, shown
 from aqa_lib.plain_yaml import read_yaml
 
 NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)?(\.\d*)?(e[-+]?\d+)?", re.IGNORECASE)  # of a word; 007 is a name
@@ -60,15 +60,15 @@ class Setting:
         if found is None:
             items = f" of {self.item.kind.__name__}" if self.item else ""
             wanted = self.kind.__name__ + items + (" or null" if self.optional else "")
-            got = f"{type(value).__name__} {value!r}"
+            got = f"{type(value).__name__} {shown(value)}"
             about = f" ({self.help})" if self.help else ""
             raise UserError(f"{where}: {name} takes {wanted} (default {self.default!r}), but got {got}{about}")
         if self.filled and not found and self.kind in (list, tuple, dict, str):
-            raise UserError(f"{where}: {name} is empty, {found!r}: give at least one ({self.help})")
+            raise UserError(f"{where}: {name} is empty, {shown(found)}: give at least one ({self.help})")
         if self.length is not None and len(found) != self.length:
-            raise UserError(f"{where}: {name} takes {self.length} items, but got {found!r} ({self.help})")
+            raise UserError(f"{where}: {name} takes {self.length} items, but got {shown(found)} ({self.help})")
         if self.choices and found not in self.choices:
-            raise UserError(f"{where}: unknown {name} {found!r}{nearest(found, self.choices)}")
+            raise UserError(f"{where}: unknown {name} {shown(found)}{nearest(found, self.choices)}")
         if self.kind in (list, tuple) and self.item:
             for item in found:
                 self.item._within(where, name, item)
@@ -79,13 +79,13 @@ class Setting:
     def _within(self, where, name, found):
         """A UserError where a number is out of bounds."""
         if self.low is not None and found < self.low:
-            raise UserError(f"{where}: {name} = {found} is below {self.low}, its least value ({self.help})")
+            raise UserError(f"{where}: {name} = {shown(found)} is below {self.low}, its least value ({self.help})")
         if self.high is not None and found > self.high:
-            raise UserError(f"{where}: {name} = {found} is above {self.high}, its greatest value ({self.help})")
+            raise UserError(f"{where}: {name} = {shown(found)} is above {self.high}, its greatest value ({self.help})")
         if self.above is not None and not found > self.above:
-            raise UserError(f"{where}: {name} = {found}, but it must be above {self.above} ({self.help})")
+            raise UserError(f"{where}: {name} = {shown(found)}, but it must be above {self.above} ({self.help})")
         if self.below is not None and not found < self.below:
-            raise UserError(f"{where}: {name} = {found}, but it must be below {self.below} ({self.help})")
+            raise UserError(f"{where}: {name} = {shown(found)}, but it must be below {self.below} ({self.help})")
 
     def _typed(self, value):
         """`value` as the kind, or None where it is of another: a truth value is no number, a path is a word."""
@@ -117,10 +117,12 @@ class Setting:
 
 def resolve(where, settings, given, what="setting"):
     """{name: value} of all settings, those that are given checked; an unknown name is answered with the nearest."""
+    if not isinstance(given, dict):
+        raise UserError(f"{where} takes a mapping of its {what}s, but got {shown(given)}")
     for name in given:
         if name not in settings:
             known = nearest(name, settings) if settings else f": it takes no {what}s"
-            raise UserError(f"{where}: unknown {what} {name!r}{known}")
+            raise UserError(f"{where}: unknown {what} {shown(name)}{known}")
     return {name: s.check(where, name, given.get(name, s.default)) for name, s in settings.items()}
 
 

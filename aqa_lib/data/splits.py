@@ -26,7 +26,7 @@ import numpy as np
 from aqa_lib import chance
 from aqa_lib.data.order import folds, stratified_order
 from aqa_lib.errors import UserError, choose
-from aqa_lib.kinds import DATA, SPLIT, number, numbers, optional, or_word, takes, whole, word
+from aqa_lib.kinds import DATA, SPLIT, number, optional, or_word, places, takes, whole, word
 
 MIN_LABELS = 3
 
@@ -225,7 +225,7 @@ def label_draw(data, fraction, draw, how="stratified", split=None):
     return pool[stratified_order(len(pool), chance.key(*place), strata)][:count]
 
 
-@takes(data=DATA, split=SPLIT, drawn=numbers, share=number)
+@takes(data=DATA, split=SPLIT, drawn=places, share=number)
 def held_out(data, split, drawn, share):
     """(train, validation, unlabelled): the share of the drawn labels that came last is held out to watch.
 
@@ -245,6 +245,7 @@ def held_out(data, split, drawn, share):
     return drawn[: len(drawn) - held], drawn[len(drawn) - held :], rest
 
 
+@takes(data=DATA, split=SPLIT, drawn=places, number=whole, count=whole)
 def without_fold(data, split, drawn, number, count, whole, *place):
     """(the drawn labels without fold `number` of `count`, those of it, the split without what then is not to be seen).
 
@@ -259,6 +260,7 @@ def without_fold(data, split, drawn, number, count, whole, *place):
     return drawn[~held], drawn[held], dataclasses.replace(split, train=split.train[~unseen])
 
 
+@takes(data=DATA, split=SPLIT)
 def tests_new_groups(data, split):
     """Whether a split tests on groups of which it trains on none."""
     return data.groups is not None and not np.isin(data.groups[split.test], data.groups[split.train]).any()

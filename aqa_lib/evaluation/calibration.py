@@ -26,13 +26,14 @@ from scipy.special import ndtr, ndtri
 
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation.metrics import spearman_rows
-from aqa_lib.kinds import numbers, takes
+from aqa_lib.kinds import number, numbers, optional, takes
 
 LEVELS = tuple(round(0.05 * k, 2) for k in range(1, 20))  # 0.05 .. 0.95
 
 COLLAPSED = 0.05  # a mean variance below this share of the mean squared error
 
 
+@takes(mean=numbers, variance=numbers, true=numbers, quantiles=optional(numbers))
 def measures(mean, variance, true, quantiles=None):
     """{name: value} of one method: of `quantiles` [N, 19] at LEVELS, where they are given, else of Gaussians."""
     gaussian = {} if quantiles is not None else {"nll": gaussian_nll(mean, variance, true)}
@@ -56,7 +57,7 @@ def measures(mean, variance, true, quantiles=None):
 # ---- Gaussians
 
 
-@takes(mean=numbers, variance=numbers, true=numbers)
+@takes(mean=numbers, variance=numbers, true=numbers, levels=numbers)
 def coverage(mean, variance, true, levels=LEVELS):
     """Share of true values inside the central interval of each level: [L]."""
     error, sd = _gaussian(mean, variance, true)
@@ -64,7 +65,7 @@ def coverage(mean, variance, true, levels=LEVELS):
     return np.where(np.isnan(error + sd).any(), np.nan, inside.mean(axis=1))
 
 
-@takes(mean=numbers, variance=numbers, true=numbers)
+@takes(mean=numbers, variance=numbers, true=numbers, levels=numbers)
 def calibration_error(mean, variance, true, levels=LEVELS):
     """Expected calibration error: mean over levels of |coverage - level|; 0 where every coverage is as stated."""
     return float(np.abs(coverage(mean, variance, true, levels) - _levels(levels)).mean())
@@ -89,6 +90,7 @@ def gaussian_crps(mean, variance, true):
     return float(np.where(sd == 0, np.abs(error), crps).mean())
 
 
+@takes(mean=numbers, variance=numbers, levels=numbers)
 def gaussian_quantiles(mean, variance, levels=LEVELS):
     """Their quantiles [N, Q]."""
     mean, sd = np.asarray(mean, float), _gaussian(mean, variance, mean)[1]
@@ -98,6 +100,7 @@ def gaussian_quantiles(mean, variance, levels=LEVELS):
 # ---- the variance alone
 
 
+@takes(mean=numbers, variance=numbers, true=numbers)
 def variance_ratio(mean, variance, true):
     """Mean variance / mean squared error: 1 where the variance is right on average, near 0 where it has collapsed."""
     error, sd = _gaussian(mean, variance, true)
@@ -105,12 +108,14 @@ def variance_ratio(mean, variance, true):
     return float(np.mean(sd**2) / square) if square > 0 else float("nan")
 
 
+@takes(mean=numbers, variance=numbers, true=numbers)
 def variance_error(mean, variance, true):
     """Spearman's correlation of the variance with the squared error; NaN where either is constant."""
     error, sd = _gaussian(mean, variance, true)
     return float(spearman_rows(sd[None], error**2)[0])
 
 
+@takes(variance=numbers, spread=numbers)
 def variance_spread(variance, spread):
     """Spearman's correlation of the variance with a known spread (of judges), over the items that have one.
 
@@ -132,12 +137,14 @@ def interval_coverage(low, high, true):
     return float("nan") if undefined.any() else float(np.mean((low <= true) & (true <= high)))
 
 
+@takes(low=numbers, high=numbers)
 def sharpness(low, high):
     """Mean width of intervals."""
     low, high = _interval(low, high)
     return float(np.mean(high - low))
 
 
+@takes(low=numbers, high=numbers, true=numbers, level=number)
 def interval_score(low, high, true, level):
     """Mean of (high - low) + 2 / (1 - level) (how far y lies outside), in units of the score; the less the better."""
     low, high, true = _interval(low, high, true)
@@ -146,6 +153,7 @@ def interval_score(low, high, true, level):
     return float(np.mean(high - low + 2 / (1 - level) * outside))
 
 
+@takes(quantiles=numbers, level=number, levels=numbers)
 def central(quantiles, level, levels=LEVELS):
     """(low, high) [N] of the central interval of a level: the quantiles at (1 - level) / 2 and (1 + level) / 2."""
     quantiles, levels = np.asarray(quantiles, float), _levels(levels)
@@ -177,17 +185,20 @@ def quantile_coverage(quantiles, true):
     return np.where(undefined, np.nan, (true[:, None] <= quantiles).mean(axis=0))
 
 
+@takes(quantiles=numbers, true=numbers, levels=numbers)
 def quantile_calibration_error(quantiles, true, levels=LEVELS):
     """Mean over levels of |share at or below the quantile - level|: also a shift of the mean shows."""
     return float(np.abs(quantile_coverage(quantiles, true) - _levels(levels)).mean())
 
 
+@takes(quantiles=numbers, true=numbers, levels=numbers)
 def quantile_crps(quantiles, true, levels=LEVELS):
     """CRPS by the trapezoidal rule over rising levels, in units of the score: approximate, see above."""
     loss = pinball_loss(quantiles, true, levels)
     return float(2 * np.trapezoid([0, *loss, 0], [0, *_levels(levels), 1]))
 
 
+@takes(values=numbers, true=numbers, probabilities=optional(numbers))
 def discrete_crps(values, true, probabilities=None):
     """Mean CRPS of samples `values` [N, S], or of values [S] or [N, S] that have probabilities [N, S]."""
     values, true = np.asarray(values, float), np.asarray(true, float)

@@ -28,7 +28,7 @@ from scipy import stats
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation.metrics import ANY, LESS, bounds, spearman_rows
 from aqa_lib.evaluation.statistics import checked, equal, vector
-from aqa_lib.kinds import number, numbers, takes, whole
+from aqa_lib.kinds import number, numbers, optional, pair, takes, whole
 
 RESAMPLES = 1000
 
@@ -112,7 +112,7 @@ def resampled_l2(predicted, true, counts):
     return np.where(span > 0, 100 * squares / np.where(span > 0, span, 1) ** 2, np.nan)
 
 
-@takes(values=numbers, items=number, level=number)
+@takes(values=numbers, resampled=optional(numbers), items=whole, level=number, limits=pair)
 def crossed(values, resampled=None, items=0, level=0.95, limits=ANY):
     """Crossed: the mean of values [D], an interval over draws and, where given, over test items, cut to the limits.
 
@@ -145,7 +145,7 @@ def crossed(values, resampled=None, items=0, level=0.95, limits=ANY):
     return Crossed(mean, float(low), float(high), float(p), float(error), float(freedom), tuple(parts))
 
 
-@takes(predicted=numbers, true=numbers, level=number, resamples=whole)
+@takes(predicted=numbers, true=numbers, minus=optional(numbers), level=number, resamples=whole)
 def rank_interval(predicted, true, minus=None, level=0.95, resamples=RESAMPLES):
     """Crossed: rank correlation of predicted [N], or mean over draws of [D, N], with the scores [N]; NaN: not scored.
 

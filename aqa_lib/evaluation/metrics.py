@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from aqa_lib.errors import UserError
-from aqa_lib.kinds import numbers, takes, word
+from aqa_lib.kinds import numbers, optional, takes, whole, word
 
 CLIP = 1 - 1e-6  # |rho| = 1 has no Fisher z
 WORDS = {  # measures by the names of their columns
@@ -84,7 +84,7 @@ def spearman_rows(predicted, true):
     return rho
 
 
-@takes(rhos=numbers)
+@takes(rhos=numbers, axis=optional(whole))
 def fisher_mean(rhos, *, axis=None):
     """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
 

@@ -3,10 +3,10 @@
 from scipy import optimize, stats
 
 from aqa_lib.errors import UserError
-from aqa_lib.kinds import number, takes
+from aqa_lib.kinds import number, optional, takes
 
 
-@takes(difference=number, sd=number, n=number, alpha=number)
+@takes(difference=number, sd=number, n=number, alpha=number, freedom=optional(number))
 def paired_power(difference, sd, n, alpha=0.05, freedom=None):
     """Chance that a two-sided paired t test over n draws finds a mean difference; `sd` that of the differences.
 
@@ -21,7 +21,7 @@ def paired_power(difference, sd, n, alpha=0.05, freedom=None):
     return float(stats.ncf.sf(edge**2, 1, freedom, n * (difference / sd) ** 2))
 
 
-@takes(sd=number, n=number, power=number, alpha=number)
+@takes(sd=number, n=number, power=number, alpha=number, freedom=optional(number))
 def detectable_difference(sd, n, power=0.8, alpha=0.05, freedom=None):
     """The smallest mean difference over n draws that a paired t test finds with chance `power`."""
     paired_power(0.0, sd, n, alpha)  # refuses what makes no sense

@@ -14,10 +14,12 @@ import numpy as np
 
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation.metrics import spearman_rows
+from aqa_lib.kinds import numbers, takes
 
 SHARES = tuple(round(0.05 * k, 2) for k in range(4, 21))  # .2 .. 1 of the items
 
 
+@takes(error=numbers, uncertainty=numbers)
 def rejection_curve(error, uncertainty):
     """(kept share k / N [N], mean error of the k least uncertain items [N]), k = 1 .. N."""
     error, uncertainty = _vectors(error, uncertainty)
@@ -29,11 +31,13 @@ def rejection_curve(error, uncertainty):
     return k / len(k), np.cumsum(tied[np.sort(level)]) / k
 
 
+@takes(error=numbers, uncertainty=numbers)
 def rejection_area(error, uncertainty):
     """The area under the rejection curve, in units of the error; the less the better."""
     return float(rejection_curve(error, uncertainty)[1].mean())
 
 
+@takes(error=numbers, uncertainty=numbers)
 def rejection_index(error, uncertainty):
     """(random - area) / (random - oracle): 1 by the errors themselves, 0 at random; NaN where all errors are equal."""
     error, uncertainty = _vectors(error, uncertainty)
@@ -41,6 +45,7 @@ def rejection_index(error, uncertainty):
     return float((random - area) / (random - oracle)) if random > oracle else float("nan")
 
 
+@takes(predicted=numbers, true=numbers, uncertainty=numbers, shares=numbers)
 def rejection_correlation(predicted, true, uncertainty, shares=SHARES):
     """(kept share [S], rank correlation of the kept [S]): kept are the given shares of the least uncertain.
 

@@ -8,7 +8,7 @@ from scipy import stats
 
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation.metrics import ANY
-from aqa_lib.kinds import number, numbers, samples, takes, whole
+from aqa_lib.kinds import function, number, numbers, pair, samples, takes, whole
 
 
 class Interval(NamedTuple):
@@ -25,7 +25,7 @@ class Paired(NamedTuple):
     p_t: float  # paired t test, two-sided
 
 
-@takes(values=numbers, level=number)
+@takes(values=numbers, level=number, limits=pair)
 def mean_interval(values, level=0.95, limits=ANY):
     """Mean with Student's t interval; a NaN among the values makes all NaN.
 
@@ -45,7 +45,7 @@ def equal(values):
     return float(np.ptp(values)) <= 16 * np.finfo(float).eps * float(np.abs(values).max())
 
 
-@takes(a=numbers, b=numbers, level=number)
+@takes(a=numbers, b=numbers, level=number, limits=pair)
 def paired_interval(a, b, level=0.95, limits=ANY):
     """Mean of a - b over paired runs (same draw, same seed), its t interval and two p values.
 
@@ -67,7 +67,7 @@ def paired_interval(a, b, level=0.95, limits=ANY):
     return Paired(*interval, float(stats.wilcoxon(d).pvalue), float(p_t))
 
 
-@takes(values=samples, level=number, seed=whole, resamples=whole)
+@takes(values=samples, level=number, seed=whole, statistic=function, resamples=whole)
 def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
     """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval.
 

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from aqa_lib.errors import UserError, nearest
+from aqa_lib.errors import UserError, nearest, shown
+from aqa_lib.kinds import mapping, takes, word, words
 from aqa_lib.ledger.checksums import intact, unsealed
 from aqa_lib.ledger.files import create, make_way, refused
 from aqa_lib.ledger.identity import run_id
@@ -27,7 +28,7 @@ from aqa_lib.ledger.record import COLUMNS, WEIGHTS, Record, flat, row
 from aqa_lib.ledger.run_lock import FILES, OURS, RunLock
 
 STATES = ("complete", "running", "failed", "stale")  # and "absent", which has no folder
-ID = re.compile("[0-9a-f]{16}")
+ID, NAME = re.compile("[0-9a-f]{16}"), re.compile(r"[\w-]{1,64}")
 
 
 def known(found):
@@ -47,8 +48,11 @@ class Ledger:
 
     def path(self, id):
         """The folder of a run."""
+        if not (isinstance(id, str) and NAME.fullmatch(id)):
+            raise UserError(f"the id of a run is a word of 16 hex digits, but got {shown(id)}: `aqa runs` lists them")
         return self.folder / id
 
+    @takes(ids=words)
     def check_writable(self, ids=()):
         """A UserError, before anything is trained, where results could not be written, of these runs neither."""
         for id in ids:
@@ -85,7 +89,7 @@ class Ledger:
         return self._own(id, "failed.json", "reason", str)
 
     def _own(self, id, name, part, kind):
-        found = unsealed(f"{self.folder}/{id}/{name}")
+        found = unsealed(f"{self.path(id)}/{name}")
         if found is None:
             return None
         if not (known(found) and isinstance(found.get(part), kind) and found[part]):
@@ -150,6 +154,7 @@ class Ledger:
 
     # ---- locking
 
+    @takes(spec=mapping)
     def lock(self, spec, retry=False):
         """The lock on this run; None where it is complete, another process trains it, or it failed (and no retry)."""
         lock = RunLock(self, spec)
@@ -185,6 +190,7 @@ class Ledger:
 
     # ---- reading
 
+    @takes(prefix=word)
     def find(self, prefix):
         """The id that begins with `prefix`; a UserError where none or several do."""
         ids = self.ids()
@@ -204,6 +210,7 @@ class Ledger:
             raise UserError(f"run {id} in {self.folder} is {state}{why}, so it has no result: train it first")
         return Record.of(self.path(id), found)
 
+    @takes(states=words)
     def table(self, states=("complete",)):
         """A row a run: id, state, method, data, split, settings, metrics, code, reason; in order of id.
 
@@ -232,6 +239,7 @@ class Ledger:
             warnings.warn(f"run {id}: {found.get('reason', state)}", stacklevel=3)
             return state, found
 
+    @takes(ids=words)
     def delete(self, ids):
         """Remove runs; refuses those under way. A run goes whole or not at all: a rename, then its files.
 

@@ -19,7 +19,7 @@ from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError
-from aqa_lib.kinds import word
+from aqa_lib.kinds import takes, word, words
 from aqa_lib.ledger.identity import canonical, code_version, run_id, sources
 from aqa_lib.ledger.ledger import Ledger
 from aqa_lib.ledger.record import COLUMNS, flat, row
@@ -193,6 +193,7 @@ class Study:
             ASKED.setdefault((self.name, id), (id in fresh, 0.0 if np.isnan(took) else float(took)))
         return table
 
+    @takes(ids=words)
     def rows(self, ids):
         """The table of these runs, in this order."""
         looks = [(id, *self.ledger.look(id)) for id in ids]

@@ -176,7 +176,7 @@ def check_method(method, settings, parts):
         try:
             method.fits(settings, part.data)
             if method.gradient:
-                from aqa_lib.training import check_fits  # here: torch is slow to import
+                from aqa_lib.training.packing import check_fits  # here: torch is slow to import
 
                 check_fits(method, part.data, [settings])
         except UserError as error:

@@ -15,6 +15,7 @@ import torch
 
 from aqa_lib.data.files import limits
 from aqa_lib.data.files.arrays import archive
+from aqa_lib.kinds import number, takes, words
 
 SECONDS = 180.0  # between two checkpoints of a stack
 
@@ -23,6 +24,7 @@ class Checkpoints:
     """The checkpoints in a folder; `names` are the runs of a call of `train`, one each, `code` what they depend on: one
     for all, or a list with one a run."""
 
+    @takes(names=words, seconds=number)
     def __init__(self, folder, names, code="", seconds=SECONDS):
         self.folder, self.names, self.seconds = Path(folder), list(names), seconds
         codes = code if isinstance(code, list) else [code] * len(self.names)

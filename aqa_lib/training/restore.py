@@ -16,6 +16,7 @@ from aqa_lib import methods, tasks
 from aqa_lib.data.files.limits import reason
 from aqa_lib.data.standardise import Standard, parted
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import having, takes
 from aqa_lib.tasks import Labels
 from aqa_lib.training.pool import Pool
 from aqa_lib.training.stack import ROWS, named
@@ -104,6 +105,7 @@ class Trained:
             )
 
 
+@takes(record=having("a run's record, as Study.read gives it", "weights", "about"))
 def restore(record):
     """The Trained of a run's record that was kept with its weights."""
     return trained(record.weights(), record.about())
