@@ -44,14 +44,14 @@ class Life:
 
 
 def read(folder):
-    """The lives in a folder: pid, ids, begun and ended [(step, time)], saved [(step, time)], done {id: (step, time)}."""
+    """The lives in a folder: their ids; begun, ended and each of saved as (step, time); done as {id: (step, time)}."""
     lives = []
     for path in sorted(Path(folder).glob("*.events")):
         events = [json.loads(line) for line in path.read_text().splitlines()]
         last = path.with_suffix(".last").read_bytes()
         if not events:  # killed before the first note: no step was taken
             continue
-        life = {"pid": int(path.name.split("-")[0]), "ids": events[0]["ids"], "ended": LAST.unpack(last)}
+        life = {"ids": events[0]["ids"], "ended": LAST.unpack(last)}
         life["begun"] = events[0]["begun"], events[0]["time"]
         life["saved"] = [(e["saved"], e["time"]) for e in events if "saved" in e]
         life["done"] = {e["done"]: (e["step"], e["time"]) for e in events if "done" in e}
