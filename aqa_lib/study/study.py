@@ -120,7 +120,8 @@ class Study:
         saved, record = None, describe(device) | ({"root": root} if root else {})
         if checkpoint:
             code = [sources(code_version(spec)) for spec in specs]  # each its own: data sets may have different readers
-            saved = Checkpoints(self.ledger.folder / ".checkpoints", list(map(run_id, specs)), code, checkpoint)
+            saved = Checkpoints(self.ledger.folder / ".checkpoints", list(map(run_id, specs)), code, checkpoint,
+                                lambda name: self.ledger.ending(name) is not None)  # fmt: skip
         split = [parts[id(d), spec["split"]] for d, spec in zip(sets, specs, strict=True)]
         with Claims(self.ledger, specs, retry, record) as claims:
             train(method, sets, split, [spec["settings"] for spec in specs], device=device, at_once=at_once,

@@ -22,21 +22,22 @@ SECONDS = 180.0  # between two checkpoints of a stack
 
 class Checkpoints:
     """The checkpoints in a folder; `names` are the runs of a call of `train`, one each, `code` what they depend on: one
-    for all, or a list with one a run."""
+    for all, or a list with one a run. `ended(name)` says whether a run needs no state any more."""
 
     @takes(names=words, seconds=number)
-    def __init__(self, folder, names, code="", seconds=SECONDS):
-        self.folder, self.names, self.seconds = Path(folder), list(names), seconds
+    def __init__(self, folder, names, code="", seconds=SECONDS, ended=lambda name: False):
+        self.folder, self.names, self.seconds, self.ended = Path(folder), list(names), seconds, ended
         codes = code if isinstance(code, list) else [code] * len(self.names)
         self.code = dict(zip(self.names, codes, strict=True))
         self.known = {}  # path -> the names that were seen there; a stack only ever loses runs
 
     def found(self, runs):
         """(state, which runs of the state, the same runs' numbers among `names`) of `runs` that can go on, a file at a
-        time and read when its turn comes: others may have gone on from it meanwhile."""
+        time and read when its turn comes: others may have gone on from it meanwhile. The newest file comes first: an
+        older one may hold an earlier state of a run, for as long as another run has no later one."""
         left = set(runs)
         number = {self.names[i]: i for i in runs}
-        for path in sorted(self.folder.glob("*.checkpoint")):
+        for path in sorted(self.folder.glob("*.checkpoint"), key=written, reverse=True):
             if path in self.known and not self.known[path] & set(number):
                 continue
             state = self.read(path)
@@ -49,6 +50,7 @@ class Checkpoints:
                 state["path"] = path
                 left -= {i for _, i in here}
                 yield state, [k for k, _ in here], [i for _, i in here]
+        self.clear()
 
     @staticmethod
     def read(path):
@@ -67,6 +69,13 @@ class Checkpoints:
             warnings.warn(f"checkpoint {path} cannot be read ({why}): its runs begin again", stacklevel=2)
             return None
 
+    def clear(self):
+        """Remove the files that were seen here and all of whose runs have ended."""
+        for path, names in self.known.items():
+            if all(map(self.ended, names)):
+                with contextlib.suppress(OSError):
+                    path.unlink(missing_ok=True)
+
     def writer(self, places):
         """A Writer for the stack of the runs with these numbers."""
         return Writer(self, [self.names[i] for i in places])
@@ -80,7 +89,7 @@ class Writer:
         stem = hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
         self.path = checkpoints.folder / f"{stem}.checkpoint"
         self.saved = time.monotonic()
-        self.before = None  # the file from which the stack goes on, of no use once there is a later state
+        self.before = None  # the file from which the stack alone goes on, of no use once there is a later state
 
     @property
     def due(self):
@@ -107,8 +116,17 @@ class Writer:
         with contextlib.suppress(OSError):  # a folder of that name is none of ours
             self.path.unlink(missing_ok=True)
         self.forget()
+        self.all.clear()
 
     def forget(self):
         if self.before and self.before != self.path:
             with contextlib.suppress(OSError):
                 self.before.unlink(missing_ok=True)
+
+
+def written(path):
+    """When a file was last written, in ns; 0 where it is gone."""
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0

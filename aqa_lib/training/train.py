@@ -278,7 +278,8 @@ class Loop:
         self.sums = {n: state["rows"][f"sums.{n}"][keep].to(self.stack.device) for n in loop["terms"]}
         for history, k in zip(self.histories, keep, strict=True):
             history.load(state["histories"][k])
-        self.writer.before = state["path"]
+        if len(keep) == len(state["names"]):  # else another process may go on from it, too
+            self.writer.before = state["path"]
         return self
 
 

@@ -151,6 +151,34 @@ def test_a_later_state_takes_the_place_of_the_one_that_it_went_on_from(tmp_path,
     assert not list(tmp_path.iterdir())
 
 
+def test_a_state_that_two_processes_go_on_from_stays_for_the_second(tmp_path, monkeypatch):
+    """One takes a run of two and is killed, then another takes both: neither begins at an earlier step than it need."""
+    data, splits, runs = asked("usdl")
+    whole, ids = train("usdl", data, splits, runs, weights=True), [f"run{k}" for k in range(5)]
+    steps, resume = {}, Loop.resume
+
+    def noted(self, state, keep):
+        steps.update(dict.fromkeys(self.places, state["loop"]["step"]))
+        return resume(self, state, keep)
+
+    monkeypatch.setattr(Loop, "resume", noted)
+    for saves, mine in ((6, range(5)), (1, [2]), (1, [4])):
+        with monkeypatch.context() as patch:
+            killed_after(saves, patch)
+            with pytest.raises(Killed):
+                train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, seconds=0),
+                      claim=lambda numbers: [i for i in numbers if i in mine])  # fmt: skip  # noqa: B023
+    assert steps == {2: 6, 4: 6}
+    over = {"run0", "run1", "run3"}
+    saved = Checkpoints(tmp_path, ids, seconds=1e9, ended=over.__contains__)
+    results = train("usdl", data, splits, runs, weights=True, checkpoints=saved,
+                    claim=lambda numbers: [i for i in numbers if i in (2, 4)],
+                    on_result=lambda i, _: over.add(ids[i]))  # fmt: skip
+    assert steps == {2: 7, 4: 7} and not list(tmp_path.iterdir())
+    for i in (2, 4):
+        assert all(np.array_equal(results[i].weights[part], value) for part, value in whole[i].weights.items())
+
+
 def test_only_runs_that_are_claimed_are_trained_a_stack_at_a_time(tmp_path):
     data, splits, runs = asked("usdl")
     whole, stacks, ended = train("usdl", data, splits, runs, weights=True), [], []
