@@ -8,7 +8,7 @@ import pytest
 
 import aqa_lib
 from aqa_lib import Study, answer
-from aqa_lib.batch.plan import make_job, parameters, read_notebook
+from aqa_lib.batch.plan import make_job, parameters, read_notebook, read_plan
 from aqa_lib.errors import UserError
 from aqa_lib.study.parameters import checked
 from aqa_lib.study.parameters import parameters as read
@@ -178,3 +178,12 @@ def test_papermill_by_hand_is_refused_before_anything_is_trained(house, reposito
     (id,) = Study("explore").ledger.ids()
     settings = Study("explore").read(id).spec["settings"]
     assert (settings["lr"], settings["steps"]) == (0.001, 2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["study", "settings", "full"])
+def test_the_study_may_ask_what_it_asks(repository, name):
+    """Every entry of the configs whose data come with the project, by the check that stands before a study."""
+    _, jobs = read_plan(repository / "configs" / f"{name}.yaml")
+    for job in jobs:
+        check_values(job)
