@@ -12,15 +12,21 @@ import pandas as pd
 
 from aqa_lib import chance
 from aqa_lib import data as data_sets
-from aqa_lib.data.splits import MIN_LABELS, held_out, label_draw, official
+from aqa_lib.data.splits import MIN_LABELS, held_out, label_draw, official, without_fold
 from aqa_lib.data.splits import pairs as split_pairs
 from aqa_lib.errors import UserError, choose
-from aqa_lib.evaluation import fisher_mean, mean_average_precision, pairwise_accuracy, relative_l2, spearman_rows
-from aqa_lib.evaluation.calibration import coverage, gaussian_crps, gaussian_nll
+from aqa_lib.evaluation import (
+    calibration,
+    fisher_mean,
+    mean_average_precision,
+    pairwise_accuracy,
+    relative_l2,
+    spearman_rows,
+)
 from aqa_lib.evaluation.clustering import adjusted_rand, nmi_arithmetic, purity
 from aqa_lib.settings import Setting
 
-CORRELATIONS = ("spearman", "validation_spearman")
+CORRELATIONS = ("spearman", "validation_spearman", "variance_error")
 SCALE = 5.0  # the largest labelled score of a run becomes this, in its batches
 FRACTION = Setting(0.1, "share of the training videos whose scores are used", 0, 1, per_run=True)
 DRAW = Setting(0, "which label draw", low=0, per_run=True)
@@ -34,6 +40,7 @@ class Labels:
     unlabelled: np.ndarray  # [m] the other training items
     scores: np.ndarray  # [N]
     validation: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))  # [v] labelled, held out to watch
+    held: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=int))  # [h] labelled, a fold to be predicted
     pairs: np.ndarray | None = None  # [P,2] items (better, worse)
     classes: np.ndarray | None = None  # [N]
     scale: float = 1.0  # scores and what is predicted are multiplied by it while training
@@ -50,12 +57,16 @@ class World:
 
 
 class Task:
-    """Base of the tasks; `choice` are its settings, `watch` those of methods that train step by step, too."""
+    """Base of the tasks; `choice` are its settings, `watch` those of methods that train step by step, too.
+
+    `spare`: {setting: others that mean something only where it is not 0}; where it is 0 none of them is part of a run.
+    """
 
     measure = ""  # what tables compare
     larger = True  # whether a larger value is better
     choice: dict = {}
     watch: dict = {}
+    spare: dict = {}
 
     def easy(self):
         """The World that every method of this task must learn."""
@@ -72,6 +83,10 @@ class Task:
     def tested(self, data, split):
         """The items that a run predicts when it is measured."""
         return split.test
+
+    def ranked(self, data, split, items):
+        """The pairs [P,2] that the order of `items` is measured on."""
+        return data.pairs[np.isin(data.pairs, items).all(axis=1)]
 
     def units(self, out, labels):
         """Predictions in the data's own units."""
@@ -96,7 +111,13 @@ class Scores(Task):
         "fraction": FRACTION,
         "draw": DRAW,
         "how": Setting("stratified", "how labels are drawn", choices=("stratified", "random"), per_run=True),
-    }
+        "label_folds": Setting(0, "folds of the labels, one of which is held out and predicted (0: none)", low=0,
+                               per_run=True),
+        "label_fold": Setting(0, "which fold of the labels is held out", low=0, per_run=True),
+        "whole_groups": Setting(True, "whether folds are of whole groups where the split tests on others",
+                                per_run=True),
+    }  # fmt: skip
+    spare = {"label_folds": ("label_fold", "whole_groups")}
     watch = {
         "validation": Setting(0.0, "share of the labelled videos held out to watch", 0, 0.9, per_run=True),
         "patience": Setting(
@@ -124,6 +145,15 @@ class Scores(Task):
 
     def labels(self, data, split, settings):
         drawn = label_draw(data, settings["fraction"], settings["draw"], settings["how"], split)
+        held = drawn[:0]
+        if count := settings.get("label_folds", 0):
+            which = settings["label_fold"], count, settings["whole_groups"], settings["how"], settings["draw"]
+            drawn, held, split = without_fold(data, split, drawn, *which)
+            if len(drawn) < MIN_LABELS:
+                raise UserError(
+                    f"without fold {which[0]} of {count} {len(drawn)} labels are left, fewer than the {MIN_LABELS} "
+                    "needed: take more folds or a larger fraction"
+                )
         train, validation, unlabelled = held_out(data, split, drawn, settings.get("validation", 0.0))
         if len(validation) and min(len(train), len(validation)) < MIN_LABELS:
             raise UserError(
@@ -134,7 +164,7 @@ class Scores(Task):
         scores[train] = data.scores[train]
         top = np.abs(scores[train]).max()
         scale = SCALE / top if top > 0 else 1.0
-        return Labels(train, unlabelled, scores, validation, scale=scale)
+        return Labels(train, unlabelled, scores, validation, held, scale=scale)
 
     def units(self, out, labels):
         power = {"score": 1, "quantiles": 1, "variance": 2}
@@ -151,15 +181,10 @@ class Scores(Task):
         true, score = data.scores[items], out["score"]
         found = {"spearman": float(spearman_rows(score[None], true)[0]), "relative_l2": relative_l2(score, true)}
         if data.pairs is not None:
-            seen = data.pairs[np.isin(data.pairs, items).all(axis=1)]
+            seen = self.ranked(data, split, items)
             found |= {"pairwise_accuracy": _pairwise(data, seen, items, score)} if len(seen) else {}
         if "variance" in out:
-            given = score, out["variance"], true
-            found |= {
-                "nll": float(gaussian_nll(*given)),
-                "crps": float(gaussian_crps(*given)),
-                "coverage_90": float(coverage(*given, levels=(0.9,))[0]),
-            }
+            found |= calibration.measures(score, out["variance"], true, out.get("quantiles"))
         return found
 
     def kept(self, data, items, outs):
@@ -225,8 +250,11 @@ class Pairs(Task):
     def tested(self, data, split):
         return np.unique(split_pairs(data, split)[1])
 
+    def ranked(self, data, split, items):
+        return split_pairs(data, split)[1]
+
     def measures(self, data, split, items, out):
-        held = split_pairs(data, split)[1]
+        held = self.ranked(data, split, items)
         found = {"pairwise_accuracy": _pairwise(data, held, items, out["score"])}
         known = ~np.isnan(data.scores[items])
         if known.sum() > 2:
@@ -326,9 +354,14 @@ TASKS = {"scores": SCORES, "pairs": PAIRS, "actions": ACTIONS}
 def average(measure):
     """How a measure is averaged over parts of a data set: rank correlations through Fisher's z, others arithmetically.
 
-    An undefined part makes the mean undefined.
+    An undefined part makes the mean undefined. The function takes values, and an axis to average along.
     """
-    return fisher_mean if measure in CORRELATIONS else lambda values: float(np.mean(np.asarray(values, float)))
+    return fisher_mean if measure in CORRELATIONS else arithmetic_mean
+
+
+def arithmetic_mean(values, axis=None):
+    found = np.mean(np.asarray(values, float), axis)
+    return float(found) if axis is None else found
 
 
 def get(name):

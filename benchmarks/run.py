@@ -4,6 +4,7 @@
     aqa bench precision   rank correlation of fp32 against bf16 products over seeds, paired
     aqa bench methods     a step of every method: as one would write it, alone, and in a stack of 32
     aqa bench folds       folds and tasks in one stack, against a call a fold and a call a run
+    aqa bench kills       kill -9 of random processes of a study: what is lost, and whether its tables differ
 
 The variants take turns, round after round, and what counts is processor time on one thread: the median over
 rounds of the ratio within a round says what a busy machine's clock does not. On a GPU the clock is the wall's,
@@ -12,6 +13,7 @@ the other methods lie beside it.
 """
 
 import json
+import tempfile
 from types import SimpleNamespace
 
 import numpy as np
@@ -21,7 +23,7 @@ from aqa_lib.errors import UserError
 from aqa_lib.ledger.files import write
 from aqa_lib.paths import outputs, root, writable
 from aqa_lib.report.readme import put
-from aqa_lib.study.study import check_device
+from aqa_lib.study.asked import check_device
 from benchmarks.sizes import SIZES, markdown, where
 
 
@@ -30,7 +32,9 @@ def run(args):
         raise UserError("aqa bench: --rounds takes at least 1 and --seeds at least 2")
     check_device(args.device)
     folder = writable(outputs("bench"))
-    report = {"grid": grid, "precision": precision, "methods": all_methods, "folds": folds}[args.what](args)
+    report = {"grid": grid, "precision": precision, "methods": all_methods, "folds": folds, "kills": killed}[args.what](
+        args
+    )
     text = "\n".join(report.lines)
     print(text)
     write(folder / f"{args.what}.json", json.dumps(report.numbers, indent=1))
@@ -49,6 +53,8 @@ def command(args):
     elif args.what in ("methods", "folds"):
         words += [] if not args.methods else ["--methods", *args.methods]
         words += [] if args.rounds == 7 else [f"--rounds {args.rounds}"]
+    elif args.what == "kills":
+        words += [f"--kills {args.kills} --seed {args.seed}"]
     else:
         words += [] if (args.seeds, args.steps) == (10, 600) else [f"--seeds {args.seeds} --steps {args.steps}"]
     return " ".join(words + ([] if args.device == "cpu" else [f"--device {args.device}"]))
@@ -118,6 +124,19 @@ def folds(args):
         markdown(pd.DataFrame(rows)),
     ]
     return SimpleNamespace(lines=lines, numbers={"folds": rows, "device": where(args.device)})
+
+
+def killed(args):
+    """What kills of each kind cost, and every fault that they left; a UserError where there is one."""
+    from benchmarks.kills import kills, summary
+
+    with tempfile.TemporaryDirectory() as folder:
+        report = kills(folder, args.kills, args.seed)
+    table = report.pop("kills")
+    lines = summary(table, report)
+    if report["faults"]:
+        raise UserError("\n".join(["aqa bench kills: these differ from the undisturbed study:", *lines]))
+    return SimpleNamespace(lines=lines, numbers=report | {"kills": table.to_dict("records")})
 
 
 def projection(rows):

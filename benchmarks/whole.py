@@ -144,7 +144,7 @@ def one_by_hand(seed):
 def whole_grid(folder):
     """All runs of the grid through the study: resolved, locked, stacked, written to a ledger."""
     os.environ["AQA_OUTPUTS"] = folder
-    from aqa_lib.study.study import Study, grid
+    from aqa_lib import Study, grid
 
     z = SIZES["tiny"]
     noise(z).save(Path(folder, "noise.safetensors"))

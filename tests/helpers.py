@@ -27,6 +27,17 @@ def noise_set(n=60, T=5, D=16, seed=0, views=()):
     return AssessmentSet(name="noise", features=x, scores=y, ids=np.arange(n).astype(str), table=table, views=extra)
 
 
+def uneven_noise(n=800, seed=0):
+    """(a set whose scores' standard deviation is 1 to 9 by one of eight features, and their mean by another; that
+    deviation [n])."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(-2, 2, (n, 1, 8)).astype("f4")
+    sd = 5 + 2 * x[:, 0, 1]
+    table = pd.DataFrame({"split": ["train"] * (n - n // 4) + ["test"] * (n // 4)})
+    made = dict(features=x, scores=50 + 8 * x[:, 0, 0] + sd * rng.normal(size=n), ids=np.arange(n).astype(str))
+    return AssessmentSet(name="uneven noise", table=table, **made), sd
+
+
 def of_scores():
     """The names of all methods that learn from scores; those of other tasks have checks of their own (contract.py)."""
     return [name for name in methods.names() if methods.get(name).task == "scores"]

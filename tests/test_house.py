@@ -19,7 +19,7 @@ from aqa_lib.errors import UserError
 
 # top to bottom; a room imports from rooms below it and from itself
 ROOMS = "__main__ commands report batch study ledger figures training methods models losses tasks evaluation".split()
-ROOMS += "published video data settings processes paths chance errors".split()
+ROOMS += "published video data kinds settings plain_yaml plain_json processes paths chance errors".split()
 NEVER = {
     "evaluation": {"torch"},
     "data": {"torch"},

@@ -88,6 +88,28 @@ def test_a_wrong_value_is_refused_with_one_sentence(setting, given, sentence):
     assert sentence in str(error.value) and "\n" not in str(error.value)
 
 
+RATES = Setting([0.1], "rates", above=0, below=1, filled=True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "given", "sentence"),
+    [
+        (RATES, [], "m: x is empty, []: give at least one (rates)"),
+        (RATES, [0.5, 0], "m: x = 0.0, but it must be above 0 (rates)"),
+        (RATES, [1.0], "m: x = 1.0, but it must be below 1 (rates)"),
+        (Setting([1, 2], "sizes", low=2), [1], "m: x = 1 is below 2, its least value (sizes)"),
+        (Setting([1, 2], "a pair", length=2), [1], "m: x takes 2 items, but got [1] (a pair)"),
+        (Setting("a", "a word", filled=True), "", "m: x is empty, ''"),
+        (Setting({}, "values", filled=True), {}, "m: x is empty, {}"),
+    ],
+)
+def test_items_and_emptiness_are_bounded(setting, given, sentence):
+    with pytest.raises(UserError) as error:
+        setting.check("m", "x", given)
+    assert str(error.value).startswith(sentence)
+    assert RATES.check("m", "x", [0.5]) == [0.5]
+
+
 def test_none_says_no_kind():
     with pytest.raises(TypeError, match="must say its kind"):
         Setting(None, "what is it?")
@@ -123,6 +145,15 @@ def test_resolve_fills_in_and_names_the_nearest():
         (Setting([[0.5]], "x"), [["1e-3"]], [[0.001]]),
         (Setting({}, "x"), {"a": {"b": ["1e-3", "c"]}, "d": True}, {"a": {"b": [0.001, "c"]}, "d": True}),
         (Setting({}, "x"), Word("{a: 1e-3}"), {"a": 0.001}),
+        (STEPS, "3", 3),  # in a YAML file, "3" in quotes is a number, too
+        (STEPS, "1e3", 1000),
+        (STEPS, Word("1e3"), 1000),
+        (Setting([1], "x"), ["2", 3], [2, 3]),
+        (
+            Setting({}, "x"),
+            {"a": ["10", "-2.5", "007", "e", "nan", "1_0"]},
+            {"a": [10, -2.5, "007", "e", "nan", "1_0"]},
+        ),
     ],
 )
 def test_words_of_yaml_and_of_the_command_line(setting, given, wanted):
@@ -141,7 +172,7 @@ def test_a_word_that_is_none_of_yaml_is_refused():
             setting.check("m", "x", Word(word))
         assert sentence in str(error.value) and "\n" not in str(error.value)
     with pytest.raises(UserError, match="takes int .default 10., but got str '3'"):
-        STEPS.check("m", "x", from_yaml(STEPS, "3"))  # in a YAML file, "3" in quotes is a word
+        STEPS.check("m", "x", "3")  # from a program a word is a word
 
 
 def test_the_table_says_what_may_stand():

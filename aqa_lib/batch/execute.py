@@ -7,7 +7,6 @@ notebooks that use it.
 """
 
 import contextlib
-import json
 import logging
 import os
 import re
@@ -18,9 +17,10 @@ import uuid
 from pathlib import Path
 
 from aqa_lib import methods
+from aqa_lib.batch import answers
 from aqa_lib.batch.origin import origin
 from aqa_lib.ledger import sources
-from aqa_lib.ledger.files import read_json, write
+from aqa_lib.ledger.files import make_way, read_json, write
 from aqa_lib.ledger.locks import Heartbeat, Lock
 from aqa_lib.paths import outputs
 
@@ -40,10 +40,10 @@ def place(study):
 def finished(folder, job):
     """The answer of a job that is done as it is asked for now, else None."""
     with contextlib.suppress(OSError, ValueError):
-        content = read_json(folder / f"{job.name}.answer.json")
+        content = answers.read(folder, job.name)
         if content and current(content, job.key):
-            kinds = ["ipynb"] + ["numbers.csv"] * (content.get("numbers") is not None)
-            return content if all((folder / f"{job.name}.{kind}").exists() for kind in kinds) else None
+            answers.beside(folder, job.name, content)  # what is damaged is not done
+            return content
     return None
 
 
@@ -59,13 +59,14 @@ def current(content, key):
 
 def execute(job, folder, force=False):
     """Run a job unless it is done; where another process has it, wait for that one. Returns a plain dict."""
-    folder, asked = Path(folder), time.time()
+    folder = Path(folder)
+    before = finished(folder, job) if force else None
     lock = Lock(folder / ".locks" / job.name)
     while not lock.acquire():
         time.sleep(0.5)
     with Heartbeat([lock]):
         content = finished(folder, job)
-        if content and (not force or content["finished"] > asked):  # another process did it meanwhile
+        if content and content != before:  # another process did it meanwhile
             return {"name": job.name, "state": "already"} | content
         stage = folder / ".stage" / f"{job.name}-{uuid.uuid4().hex[:8]}"
         try:
@@ -88,8 +89,10 @@ def run(job, folder, stage):
     began, log = time.time(), folder / f"{job.name}.log"
     variables = {"AQA_NOTEBOOK_OUT": stage / "out", "AQA_OUTPUTS": folder.parents[1], "OMP_NUM_THREADS": 1}
     variables |= {"AQA_ROOT": job.source.parents[1]}  # a kernel on another machine finds the same folders
-    for suffix in ("answer.json", "failed.json"):
-        (folder / f"{job.name}.{suffix}").unlink(missing_ok=True)
+    for suffix in ("ipynb", "figure.json", "numbers.csv", "log", "answer.json", "failed.json"):
+        make_way(folder / f"{job.name}.{suffix}")
+        if suffix.startswith(("answer", "failed")):
+            (folder / f"{job.name}.{suffix}").unlink(missing_ok=True)
     made = origin()
     failure, before = None, sources.snapshot()  # a file that is edited meanwhile makes the answer outdated
     try:
@@ -111,13 +114,13 @@ def run(job, folder, stage):
     }
     record |= {"seconds": round(time.time() - began, 2), "finished": time.time()}
     if failure:
-        write(folder / f"{job.name}.failed.json", json.dumps(record | failure, indent=1))
+        write(folder / f"{job.name}.failed.json", answers.record(folder, job.name, record | failure, ["ipynb"]))
         return {"name": job.name, "state": "failed"} | record | failure
     record["digest"] = sources.digest(content["modules"], before)
     for kind, there in (("figure.json", content["figure"]), ("numbers.csv", content["numbers"] is not None)):
         path = folder / f"{job.name}.{kind}"
         os.replace(stage / f"out.{kind}", path) if there else path.unlink(missing_ok=True)
-    write(folder / f"{job.name}.answer.json", json.dumps(record | content, indent=1))
+    write(folder / f"{job.name}.answer.json", answers.record(folder, job.name, record | content))
     return {"name": job.name, "state": "done"} | record | content
 
 

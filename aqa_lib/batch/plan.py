@@ -13,22 +13,20 @@ A study is a YAML file:
     results: docs/results             # optional: the folder to which tables and raw numbers go as each is done
 """
 
-import ast
 import hashlib
-import io
 import json
-import tokenize
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import yaml
-
 from aqa_lib.errors import UserError, choose
 from aqa_lib.paths import check_name, notebooks, relative, root
-from aqa_lib.settings import Setting, Word, from_yaml
+from aqa_lib.plain_yaml import read_yaml
+from aqa_lib.settings import Setting, Word
+from aqa_lib.study import parameters as cells
 
-KINDS = {"str": str, "int": int, "float": float, "bool": bool, "list": list, "dict": dict}
 OPTIONS = Setting({}, "options of the data set", optional=True)
+TAKES = Setting(None, "how long the study takes, in words", kind=str)
+FIRST = Setting(False, "whether the notebook is started before the others")
 
 
 @dataclass(frozen=True)
@@ -73,47 +71,17 @@ def first_sentence(text):
 
 
 def parameters(nb, where):
-    """{name: Setting} of the cell tagged `parameters`: lines `name: kind = default  # help` that hold literals only.
-
-    The same as papermill's inspect_notebook, except that its pattern does not know `float | None`.
-    """
+    """{name: Setting} of the cell tagged `parameters`, see study/parameters.py."""
     found = {}
     for cell in nb["cells"]:
-        if "parameters" not in cell.get("metadata", {}).get("tags", []):
-            continue
-        try:
-            help_of = comments(source(cell))
-            for line in ast.parse(source(cell)).body:
-                target = line.target if isinstance(line, ast.AnnAssign) else line.targets[0]
-                default = ast.literal_eval(line.value)
-                kind, optional = annotation(getattr(line, "annotation", None), default)
-                text = help_of.get(line.end_lineno, "")
-                found[target.id] = Setting(default, text, kind=KINDS[kind], optional=optional)
-        except (SyntaxError, ValueError, AttributeError, IndexError, tokenize.TokenError):
-            raise UserError(
-                f"{where}: its parameters cell takes lines like `epochs: int = 20  # steps`, with a literal"
-            ) from None
+        if "parameters" in cell.get("metadata", {}).get("tags", []):
+            try:
+                found |= cells.parameters(source(cell))
+            except ValueError:
+                raise UserError(
+                    f"{where}: its parameters cell takes lines like `epochs: int = 20  # steps`, with a literal"
+                ) from None
     return found
-
-
-def comments(text):
-    """{line: comment} of Python source."""
-    tokens = tokenize.generate_tokens(io.StringIO(text + "\n").readline)
-    return {t.start[0]: t.string.lstrip("# ") for t in tokens if t.type == tokenize.COMMENT}
-
-
-def annotation(node, default):
-    """("float", True) for `float | None`; without an annotation the default's type."""
-    if isinstance(node, ast.BinOp):
-        sides = [node.left, node.right]
-        named = [s for s in sides if not (isinstance(s, ast.Constant) and s.value is None)]
-        return annotation(named[0], default)[0], len(named) < 2
-    if isinstance(node, ast.Subscript):  # list[float]
-        node = node.value
-    kind = node.id if isinstance(node, ast.Name) else type(default).__name__
-    if kind not in KINDS:
-        raise ValueError(kind)
-    return kind, default is None
 
 
 def make_job(where, study, name, notebook, given, data=None):
@@ -130,14 +98,12 @@ def make_job(where, study, name, notebook, given, data=None):
     if not isinstance(given, dict):
         raise UserError(f"{where}: parameters takes a mapping such as {{seed: 1}}, but got {given!r}")
     given = filled(given, data or {}, known)
-    for parameter in given:
-        choose(f"parameter of {notebook}", parameter, known)
-    given = {k: known[k].check(where, f"parameter {k!r}", from_yaml(known[k], v)) for k, v in given.items()}
+    given = cells.checked(where, notebook, known, given)
     if "study" in known:
         given.setdefault("study", study)
     resolved = {k: spec.default for k, spec in known.items()} | given
-    cells = [(cell["cell_type"], source(cell)) for cell in nb["cells"]]
-    key = hashlib.sha256(json.dumps([cells, resolved]).encode()).hexdigest()[:16]
+    text = [(cell["cell_type"], source(cell)) for cell in nb["cells"]]
+    key = hashlib.sha256(json.dumps([text, resolved]).encode()).hexdigest()[:16]
     return Job(name, notebook, path, question(nb, notebook), given, resolved, key)
 
 
@@ -174,21 +140,26 @@ def read_config(path):
         choose("config", str(path), configs)
         path = root() / path  # named from the study's folder, called from another one
     try:
-        config = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot read {path}: {' '.join(str(error).split())}") from None
+    config = read_yaml(text, str(path))
     if not isinstance(config, dict) or not isinstance(config.get("notebooks"), list) or not config["notebooks"]:
         raise UserError(f"{path}: a study needs `study: NAME` and a list `notebooks:` of at least one `- notebook:`")
     for name in config:
         choose(f"key in {path}:", name, ["study", "data", "takes", "results", "notebooks"])
     check_data(path, config.get("data"))
     check_results(path, config.get("results"))
+    TAKES.check(path, "takes", config.get("takes"))
     for entry in config["notebooks"]:
         if not isinstance(entry, dict) or not isinstance(entry.get("notebook"), str):
             raise UserError(f"{path}: an entry of notebooks reads `- notebook: 00_start`, but got {entry!r}")
         for name in entry:
             choose(f"key in {path}, {entry['notebook']}:", name, ["notebook", "name", "parameters", "first"])
-        if "data" in (entry["notebook"], entry.get("name")):
+        entry.setdefault("name", entry["notebook"])
+        check_name(f"{path}: name", entry["name"])
+        FIRST.check(f"{path}, {entry['name']}", "first", entry.get("first", False))
+        if "data" in (entry["notebook"], entry["name"]):
             raise UserError(f"{path}: no notebook can be called 'data', since --set data.root=PATH means the data set")
     check_name(f"{path}: study", config.get("study"))
     return config
@@ -197,7 +168,7 @@ def read_config(path):
 def check_data(path, data):
     """A UserError where a config's `data:` is not a mapping of name, root and options of their kinds."""
     kinds = {"name": str, "root": str, "options": dict}
-    if not isinstance(data or {}, dict):
+    if not isinstance(data, dict | None):
         raise UserError(f"{path}: data takes a mapping such as {{name: jigsaws, root: PATH}}, but got {data!r}")
     for key, value in (data or {}).items():
         choose(f"key of data in {path}:", key, list(kinds))
@@ -226,7 +197,7 @@ def add_settings(config, settings):
 
     Names inside a mapping follow after a dot: data.options.folds=splits.pkl, 30_compare.settings.trs.depth=8.
     """
-    entries = {entry.get("name", entry["notebook"]): entry for entry in config["notebooks"]}
+    entries = {entry["name"]: entry for entry in config["notebooks"]}
     for setting in settings:
         target, equals, value = setting.partition("=")
         name, *path = target.split(".")
@@ -247,14 +218,14 @@ def add_settings(config, settings):
 def inside(value):
     """The value of a name inside a mapping, whose kind nobody has declared: as YAML reads it."""
     try:
-        return yaml.safe_load(value)
-    except yaml.YAMLError:
+        return read_yaml(value, "--set")
+    except UserError:
         return value
 
 
 def put(mapping, path, value, setting):
     """The mapping with a value under a path of names; those that others share (YAML's aliases) stay as they are."""
-    if not isinstance(mapping or {}, dict):
+    if not isinstance(mapping, dict | None):
         raise UserError(f"--set {setting!r}: {path[0]!r} would stand inside {mapping!r}, which is no mapping")
     name, *rest = path
     mapping = mapping or {}
@@ -267,10 +238,10 @@ def read_plan(path, settings=()):
     check_data("--set", config.get("data"))
     jobs = []
     for entry in config["notebooks"]:
-        name = check_name(f"{path}: name", entry.get("name", entry["notebook"]))
+        name = entry["name"]
         if name in [job.name for job in jobs]:
             raise UserError(f"{path}: {name!r} stands there twice: give the second entry a `name:` of its own")
-        given = entry.get("parameters") or {}
+        given = {} if entry.get("parameters") is None else entry["parameters"]
         job = make_job(str(path), config["study"], name, entry["notebook"], given, config.get("data"))
         jobs.append(replace(job, first=bool(entry.get("first", False))))
     return config["study"], jobs

@@ -1,7 +1,8 @@
 """Run the notebooks of a study that are not done yet.
 
 Everything is checked before anything runs. Each notebook gets a process of its own through the interface of
-concurrent.futures, which a pool of local processes and a dask cluster both offer.
+concurrent.futures, which a pool of local processes and a dask cluster both offer. A worker that is killed (out of
+memory, mostly) takes its pool with it: then a new one goes on with what was not done.
 """
 
 import concurrent.futures as futures
@@ -11,15 +12,19 @@ import multiprocessing
 import os
 import shlex
 import signal
+from concurrent.futures.process import BrokenProcessPool
 
 from tqdm import tqdm
 
 from aqa_lib.batch.execute import execute, finished, place
 from aqa_lib.batch.plan import check_root, first_sentence, read_config, read_plan, results_of
 from aqa_lib.errors import UserError, choose
+from aqa_lib.ledger.checksums import sealed, unsealed
 from aqa_lib.ledger.files import write
 from aqa_lib.paths import relative, writable
 from aqa_lib.processes import cores, end_with_parent
+
+KILLED = "its worker process was killed twice (out of memory?): try --workers 1"
 
 
 def run(args, landed=lambda manifest, name: None):
@@ -35,7 +40,7 @@ def run(args, landed=lambda manifest, name: None):
         raise UserError(f"--workers {args.workers}: it takes a number of processes, 1 or more")
     for job in chosen:
         check_root(job)
-    folder = writable(place(study))
+    folder = place(study)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     manifest = write_manifest(folder, study, jobs, args)
     missing = []
@@ -54,8 +59,9 @@ def run(args, landed=lambda manifest, name: None):
             check_values(job)
         if takes := read_config(args.config).get("takes"):
             print(f"{study} takes {takes}", flush=True)
-        with executor(args, len(missing)) as pool:
-            for outcome in follow(pool, missing, folder, args.force, len(chosen)):
+        writable(folder)
+        with contextlib.closing(follow(args, missing, folder, len(chosen))) as outcomes:
+            for outcome in outcomes:
                 failures.append(outcome) if outcome["state"] == "failed" else landed(manifest, outcome["name"])
     return study, len(chosen), failures
 
@@ -76,8 +82,16 @@ def write_manifest(folder, study, jobs, args):
     command = f"aqa study {shlex.quote(relative(args.config))}{settings}"
     manifest = {"study": study, "command": command, "results": results_of(args.config, args.settings)}
     manifest["notebooks"] = entries
-    write(folder / "study.json", json.dumps(manifest, indent=1))
+    if not same(folder / "study.json", manifest):  # else nothing is written: the outputs may be read-only
+        write(writable(folder) / "study.json", sealed(json.dumps(manifest, indent=1)))
     return manifest
+
+
+def same(path, value):
+    """Whether a sealed JSON file holds this already."""
+    with contextlib.suppress(ValueError):
+        return unsealed(path) == json.loads(json.dumps(value))
+    return False
 
 
 @contextlib.contextmanager
@@ -120,25 +134,58 @@ def prepare_worker():
     end_with_parent()
 
 
-def follow(pool, jobs, folder, force, total):
-    """Submit the jobs and tell of each as it ends; yields their outcomes."""
-    order = sorted(jobs, key=lambda job: not job.first)
-    waiting = {pool.submit(execute, job, folder, force): job for job in order}
+def follow(args, jobs, folder, total):
+    """Submit the jobs and tell of each as it ends; yields their outcomes.
+
+    Where a worker was killed, what may have been under way is run once more, each alone, so that only the one fails
+    that kills its worker again; what had not begun goes on in a new pool.
+    """
+    batches, again = [sorted(jobs, key=lambda job: not job.first)], set()
     form = "{l_bar}{bar}| {n_fmt}/{total_fmt} notebooks [{elapsed}{postfix}]"
-    at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
     with tqdm(total=total, initial=total - len(jobs), bar_format=form, disable=None, dynamic_ncols=True) as bar:
-        told = {}
-        while waiting:
-            under_way = [job.name for future, job in waiting.items() if future.running()]
-            for name in under_way:
-                for text in said(folder, name, told):
-                    bar.write(f"{name}  {text}")
-            bar.set_postfix_str(", ".join(under_way[:at_once]))
-            for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:
-                job, outcome = waiting.pop(future), result(future)
-                bar.write(line(job, outcome))
-                bar.update()
-                yield {"name": job.name} | outcome
+
+        def told(job, outcome):
+            bar.write(line(job, outcome))
+            bar.update()
+            return {"name": job.name} | outcome
+
+        while batches:
+            batch = batches.pop(0)
+            undone = {job.name: job for job in batch}
+            with executor(args, len(batch)) as pool:
+                at_once = getattr(pool, "_max_workers", len(batch))
+                for job, outcome in ended(pool, batch, folder, args.force, bar):
+                    del undone[job.name]
+                    yield told(job, outcome)
+            undone = list(undone.values())  # in the order in which they began
+            for job in undone[:at_once]:
+                if job.name in again:
+                    yield told(job, {"state": "failed", "error": KILLED})
+                    continue
+                again.add(job.name)
+                batches.append([job])
+                bar.write(f"{job.name}  a worker process was killed: it is run once more")
+            if undone[at_once:]:
+                batches.insert(0, undone[at_once:])
+
+
+def ended(pool, jobs, folder, force, bar):
+    """(job, its outcome) of each job as it ends; none of those that are lost with a broken pool."""
+    waiting, told = {}, {}
+    with contextlib.suppress(BrokenProcessPool):  # already while the jobs are submitted
+        for job in jobs:
+            waiting[pool.submit(execute, job, folder, force)] = job
+    at_once = getattr(pool, "_max_workers", len(jobs))  # a pool calls one more of them running: its next
+    while waiting:
+        under_way = [job.name for future, job in waiting.items() if future.running()]
+        for name in under_way:
+            for text in said(folder, name, told):
+                bar.write(f"{name}  {text}")
+        bar.set_postfix_str(", ".join(under_way[:at_once]))
+        for future in futures.wait(waiting, timeout=1, return_when=futures.FIRST_COMPLETED).done:
+            job = waiting.pop(future)
+            with contextlib.suppress(BrokenProcessPool):
+                yield job, result(future)
 
 
 def said(folder, name, told):
@@ -151,13 +198,13 @@ def said(folder, name, told):
 
 
 def result(future):
-    """A future's outcome; an error of the worker itself is one more way to fail."""
+    """A future's outcome; an error of the worker itself is one more way to fail, unless the worker was killed."""
     try:
         return future.result()
     except UserError as error:
         return {"state": "failed", "error": str(error)}
-    except futures.process.BrokenProcessPool:
-        return {"state": "failed", "error": "a worker process was killed (out of memory?): try --workers 1"}
+    except BrokenProcessPool:
+        raise
     except Exception as error:
         return {"state": "failed", "error": f"{type(error).__name__}: {error}"}
 

@@ -14,11 +14,14 @@ INSTALL = "pip install -c constraints.txt -e '.[dev]'"
 
 
 def configure(parser):
-    """`aqa doctor` takes no arguments."""
+    """The one argument of `aqa doctor`."""
+    parser.add_argument("--outputs", action="store_true", help="read all runs and answers, and list the damaged ones")
 
 
 def run(args):
-    """Print the checks; 1 where something that the study needs is missing, else 0."""
+    """Print the checks; 1 where something that the study needs is missing or damaged, else 0."""
+    if args.outputs:
+        return damaged()
     failed = False
     for check in (python, packages, device, cores, kernel, notebook_folder, output_folder, pictures, dask):
         state, text = check()
@@ -109,3 +112,20 @@ def dask():
             "no --scheduler: dask is missing; do: pip install -c constraints.txt -e '.[distributed]'",
         )
     return "ok", f"dask {version('distributed')} for --scheduler"
+
+
+def damaged():
+    """`aqa doctor --outputs`: a line for all that is damaged, with what to do; 1 where there is any."""
+    from aqa_lib.batch import answers
+    from aqa_lib.ledger import damage
+    from aqa_lib.ledger.ledger import Ledger
+
+    base, found = outputs(), 0
+    for study in sorted(entry.name for entry in os.scandir(base) if entry.is_dir()) if base.is_dir() else ():
+        ledger = Ledger(base / study)
+        lines = [*damage.damaged(ledger), *answers.damaged(ledger.folder / "notebooks")]
+        for line in lines:
+            print(f"FAIL  {study}: {line}")
+        found += len(lines)
+    print(f"{'FAIL' if found else 'ok':4}  {found or 'nothing'} in {relative(base)} is damaged")
+    return int(found > 0)

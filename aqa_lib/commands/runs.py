@@ -1,4 +1,4 @@
-"""`aqa runs`: list, show, compare and delete the runs of a study."""
+"""`aqa runs`: list, show, compare, delete and repair the runs of a study."""
 
 import os
 
@@ -11,12 +11,12 @@ from aqa_lib.ledger.ledger import STATES, Ledger
 from aqa_lib.paths import outputs
 
 CHANCE = ("seed", "draw")  # what tells repetitions of one setting apart
-HIDDEN = ("id", "types", "token", "start", "time")  # for programs
+HIDDEN = ("id", "types")  # for programs
 
 
 def configure(parser):
     """The arguments of `aqa runs`."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|compare|delete")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="list|show|compare|delete|repair")
     common = {"--study": {"help": "folder under outputs/; may be left out where there is only one"}}
     where = {
         "action": "append",
@@ -47,11 +47,15 @@ def configure(parser):
     ids = {"nargs": "*", "metavar": "ID", "help": "ids or beginnings of ids"}
     yes = {"action": "store_true", "help": "do it; without it, only say what would go"}
     verb("delete", "Delete runs for good.", {"ids": ids} | common | chosen | {"--yes": yes})
+    root = {"help": "where their data set lies, if it is read from files (default: where it lay)"}
+    workers = {"type": int, "default": 1, "metavar": "N", "help": "processes that train (default: 1)"}
+    verb("repair", "Train damaged runs again, and no others.", common | {"--root": root, "--workers": workers})
 
 
 def run(args):
     """Do what `aqa runs VERB ...` asks for."""
-    return {"list": listing, "show": show, "compare": compare, "delete": delete}[args.verb](args)
+    verbs = {"list": listing, "show": show, "compare": compare, "delete": delete, "repair": repair}
+    return verbs[args.verb](args)
 
 
 def ledger_of(study):
@@ -169,7 +173,7 @@ def show(args):
 
 def compare(args):
     """`aqa runs compare`: n, mean, standard deviation and interval of a metric, group by group."""
-    from aqa_lib.evaluation import mean_interval
+    from aqa_lib.evaluation import bounds, mean_interval
 
     ledger = ledger_of(args.study)
     table = select(ledger.table(), args.where)
@@ -186,13 +190,14 @@ def compare(args):
         apart = {c for c in ("method", "data", "split", *settings) if varies(group[c])}
         mixed |= apart | ({"code"} if not apart & {"method", "data"} and varies(group["code"]) else set())
         if len(values):
-            mean, low, high = mean_interval(values)
+            mean, low, high = mean_interval(values, limits=bounds(metric))
             sd = float(np.std(values, ddof=1)) if len(values) > 1 else float("nan")
             line = {"n": len(values), "mean": mean, "sd": sd, "low": low, "high": high}
             rows.append(dict(zip(by, key, strict=True)) | line)
     show_table(pd.DataFrame(rows).sort_values("mean", ascending=False, kind="stable"), args)
     if not (args.json or args.csv):
-        print(f"{metric}: mean, standard deviation and 95 % interval of the mean (Student's t) over n runs")
+        print(f"{metric}: mean, standard deviation and 95 % interval of the mean (Student's t) over n runs, not over")
+        print("the test items that these share; there is none where runs do not differ")
         if mixed := sorted(mixed.difference(by, CHANCE)):
             print(f"mixed within a group, choose with --where or --by: {', '.join(mixed)}")
         if without:
@@ -211,7 +216,9 @@ def delete(args):
         table = table[table["id"].isin(ids)]
     running = table[table["state"] == "running"]
     if args.ids and len(running):
-        raise UserError(f"run {running['id'].iloc[0]} is running, nothing was deleted: stop it first")
+        id = running["id"].iloc[0]
+        gone = f"or, where its machine is long gone, remove {ledger.path(id)}/lock"
+        raise UserError(f"run {id} is running, nothing was deleted: stop it first, {gone}")
     table = table[table["state"] != "running"]
     if args.yes:
         ledger.delete(table["id"])
@@ -223,3 +230,26 @@ def delete(args):
     else:
         print("no run would be deleted")
     return 0
+
+
+def repair(args):
+    """`aqa runs repair`: a line a damaged run; 1 where one could not be trained again."""
+    from aqa_lib.study.repair import repair as train_again
+    from aqa_lib.study.study import Study
+
+    if args.workers < 1:
+        raise UserError(f"--workers {args.workers}: it takes a number of processes, 1 or more")
+    study = Study(ledger_of(args.study).folder.name)
+    root = None if args.root is None else os.path.abspath(args.root)
+    trained, removed, left = train_again(study, root, args.workers)
+    for id in trained:
+        print(f"run {id} was damaged and is now {study.ledger.state(id)}")
+    for id in removed:
+        print(f"run {id} was removed, nothing says any more what it was: the command that asked for it trains it again")
+    for id, why in left.items():
+        print(f"run {id} is damaged and was left: {why}")
+    if trained or removed or left:
+        print(f"{len(trained)} runs of {study.ledger.folder} were trained again")
+    else:
+        print(f"no run of {study.ledger.folder} is damaged")
+    return int(bool(left))

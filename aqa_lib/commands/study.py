@@ -3,6 +3,7 @@
 Where the config names a folder for `results`, each notebook's page and raw numbers go there as soon as it is done.
 """
 
+import os
 import sys
 
 from aqa_lib.batch.execute import place
@@ -10,7 +11,7 @@ from aqa_lib.batch.plan import results_of
 from aqa_lib.batch.runner import account
 from aqa_lib.batch.runner import run as run_notebooks
 from aqa_lib.errors import UserError
-from aqa_lib.paths import relative, root
+from aqa_lib.paths import outputs, relative, root
 
 
 def configure(parser):
@@ -49,7 +50,9 @@ def run(args):
     study, asked, failures = run_notebooks(args, landed if results else lambda *_: None)
     from aqa_lib.report.page import build  # here: it imports what a study that stops earlier does not need
 
-    page = build(study)
+    page = outputs(study) / "report" / "index.html"
+    if not page.is_file() or os.access(page.parent, os.W_OK):  # in read-only outputs it stays as it is
+        page = build(study)
     for outcome in failures:
         print(account(outcome, place(study)), file=sys.stderr)
     print(f"{asked - len(failures)} of {asked} notebooks done; the report: {relative(page)}")

@@ -1,25 +1,14 @@
-"""The data set object: features, scores and one table row an item, in numpy, in one file.
-
-File format: safetensors (arrays as they are, strings and the rest as JSON in its metadata, no pickle).
-"""
+"""The data set object: features, scores and one table row an item, in numpy, in one file (files/set_file.py)."""
 
 import dataclasses
-import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import safetensors
-from safetensors.numpy import save_file
 
 from aqa_lib.data.actions import checked
+from aqa_lib.data.files import limits, set_file
 from aqa_lib.data.ragged import Ragged, fitted
 from aqa_lib.errors import UserError
-
-VERSION = 2
-READ = (1, 2)  # in format 1 features of unequal length are padded
-FIELDS = ("features", "scores", "ids", "judges", "difficulty", "groups", "lengths", "pairs", "seconds")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,7 +24,7 @@ class AssessmentSet:
     scores: np.ndarray | None = None  # [N] float64, NaN = unlabelled; None = all unlabelled
     ids: np.ndarray | None = None  # [N] str, each once, never None
     table: pd.DataFrame | None = None  # a row an item; column "split": train, test, "" for neither; None: ids alone
-    judges: np.ndarray | None = None  # [N, J] awards
+    judges: np.ndarray | None = None  # [N, J] awards; meta["judging"] says how they make the score
     difficulty: np.ndarray | None = None  # [N]
     groups: np.ndarray | None = None  # [N] str: competition, surgeon, ... whose items resemble each other
     lengths: np.ndarray | None = None  # [N] int: segments of each video; None where all have the same number
@@ -66,6 +55,11 @@ class AssessmentSet:
             self._refuse("ids", "is missing; every item needs an id of its own")
         if self.scores is None:
             object.__setattr__(self, "scores", np.full(self.ids.size, np.nan))
+        for field in ("table", "actions"):
+            if not isinstance(getattr(self, field), pd.DataFrame | None):
+                self._refuse(field, f"must be a DataFrame, but is a {type(getattr(self, field)).__name__}")
+        if not isinstance(self.within, str | None):
+            self._refuse("within", f"must be the name of a column, but is a {type(self.within).__name__}")
         table = pd.DataFrame({"id": self.ids}) if self.table is None else self.table.reset_index(drop=True)
         object.__setattr__(self, "table", table)
         self._check()
@@ -79,7 +73,11 @@ class AssessmentSet:
         if isinstance(value, Ragged):
             return value.astype(dtype)
         try:
+            if dtype == "str":
+                limits.check_words(value, f"data set {self.name!r}: {what}")
             return np.ascontiguousarray(value, dtype=dtype)
+        except UserError:
+            raise
         except (TypeError, ValueError):
             raise UserError(f"data set {self.name!r}: {what} does not convert to {dtype}") from None
 
@@ -227,71 +225,14 @@ class AssessmentSet:
 
     def save(self, path):
         """Write the set as one safetensors file; the file appears whole or not at all."""
-        path = Path(path)
-        arrays, strings, ragged = {}, {}, []
-        fields = {field: getattr(self, field) for field in FIELDS}
-        fields |= {f"table/{c}": self.table[c].to_numpy() for c in self.table.columns}
-        if self.actions is not None:
-            fields |= {f"actions/{c}": self.actions[c].to_numpy() for c in self.actions.columns}
-        fields |= {f"views/{key}": self.view(key) for key in self.views}
-        fields |= {f"truth/{key}": value for key, value in self.truth.items()}
-        for name, value in fields.items():
-            if isinstance(value, Ragged):
-                ragged.append(name)
-            _store(name, _rows(value), arrays, strings)
-        text = {"version": VERSION, "name": self.name, "meta": self.meta, "measure": self.measure,
-                "within": self.within, "strings": strings, "columns": [str(c) for c in self.table.columns],
-                "ragged": ragged,
-                "actions": None if self.actions is None else [str(c) for c in self.actions.columns]}  # fmt: skip
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            save_file(arrays, part, metadata={"aqa": json.dumps(text)})
-            os.replace(part, path)
-        except OSError as error:
-            raise UserError(f"cannot write the data set to {path}: {error.strerror or error}") from error
-        finally:
-            part.unlink(missing_ok=True)
-        return path
+        return set_file.save(self, path)
 
     @classmethod
     def read(cls, path):
         """The set that `save` wrote."""
-        try:
-            with safetensors.safe_open(path, framework="numpy") as file:
-                text = json.loads(file.metadata()["aqa"])
-                stored = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
-            if text["version"] in READ:
-                stored |= text["strings"]
-                stored |= {k: Ragged(stored[k], stored["lengths"]) for k in text.get("ragged", ())}
-                fields = {k: stored[k] for k in FIELDS if k in stored}
-                fields["table"] = pd.DataFrame({c: stored[f"table/{c}"] for c in text["columns"]})
-                if text.get("actions") is not None:
-                    fields["actions"] = pd.DataFrame({c: stored[f"actions/{c}"] for c in text["actions"]})
-                fields["truth"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("truth/")}
-                fields["views"] = {k.split("/", 1)[1]: v for k, v in stored.items() if k.startswith("views/")}
-                fields |= {"name": text["name"], "meta": text["meta"]}
-                fields |= {k: text.get(k) for k in ("measure", "within")}
-        except FileNotFoundError:
-            raise UserError(f"no data set at {path}: write one there with AssessmentSet.save") from None
-        except Exception as error:  # of many kinds, in a file that something else wrote
-            raise UserError(f"{path} is not a data set written by AssessmentSet.save ({error})") from error
-        if text["version"] not in READ:
-            raise UserError(f"{path} has format {text['version']}, but {VERSION} and older are read: save it anew")
-        return cls(**fields)
+        return set_file.read(cls, path)
 
 
 def _rows(x):
     """The numbers of an array or a Ragged."""
     return x.rows if isinstance(x, Ragged) else x
-
-
-def _store(name, value, arrays, strings):
-    """Numbers and booleans among the arrays, anything else as a list of strings."""
-    if value is None:
-        return
-    value = np.asarray(value)
-    if value.dtype.kind in "fiub":
-        arrays[name] = np.ascontiguousarray(value)
-    else:
-        strings[name] = [None if v is None or v is pd.NA or v != v else str(v) for v in value]

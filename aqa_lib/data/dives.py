@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 SEATS = 7  # judges
+JUDGING = {"judging": "middle", "awards": [0, 10, 0.5]}  # the rule of diving; awards from 0 to 10 in half points
 PANELS = 256  # re-judgings behind a score's true mean and spread
 SEAT_BIAS = 0.1  # standard deviation of a seat's bias in a competition, in points, at judge = 1
 HIDDEN = 128  # width of the random layer that makes the features

@@ -32,7 +32,7 @@ class Ragged:
             raise UserError(f"ragged rows must be numbers [R, ...], but are {rows.dtype} of shape {rows.shape}")
         if length.ndim != 1 or (length.size and length.dtype.kind not in "iu") or (length < 1).any():
             raise UserError("ragged lengths must be whole numbers [N], 1 or more each")
-        if length.sum() != len(rows):
+        if (length > len(rows)).any() or length.sum() != len(rows):  # a sum of huge ones can wrap around
             raise UserError(f"ragged lengths sum to {length.sum()}, but there are {len(rows)} rows")
         dtype = rows.dtype if rows.dtype.name in FLOATS else "float32"
         length = length.astype("int64")

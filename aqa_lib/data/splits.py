@@ -24,7 +24,9 @@ from numbers import Real
 import numpy as np
 
 from aqa_lib import chance
+from aqa_lib.data.order import folds, stratified_order
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import DATA, SPLIT, number, optional, or_word, places, takes, whole, word
 
 MIN_LABELS = 3
 
@@ -38,6 +40,7 @@ class Split:
     test: np.ndarray  # [n_test] int
 
 
+@takes(data=DATA)
 def official(data):
     """The split that the data set comes with (column "split")."""
     if "split" not in data.table:
@@ -47,6 +50,7 @@ def official(data):
     return _parts(data, "official", data.table["split"].to_numpy())
 
 
+@takes(data=DATA)
 def leak_free(data):
     """No group (competition, surgeon) in both parts: whole groups are held out.
 
@@ -82,6 +86,7 @@ def get(name):
     return SPLITS[name]
 
 
+@takes(data=DATA, name=word)
 def listed(data, name):
     """The split `name` of those that stand in the table: fold:PROTOCOL/NAME or division:K.
 
@@ -98,6 +103,7 @@ def listed(data, name):
     return _split(data, name, (cells != word) & ~((cells == "") & labelled(data)), cells == word)
 
 
+@takes(data=DATA)
 def names(data):
     """The names of all splits of a set."""
     has = {"official": "split" in data.table, "leak_free": data.groups is not None}
@@ -139,6 +145,7 @@ def _split(data, name, train, test):
     return Split(name, train_items, test_items)
 
 
+@takes(data=DATA)
 def labelled(data):
     """[N] bool: items with a score; where no item has one, those in a pair, else those with an action."""
     known = ~np.isnan(data.scores)
@@ -149,6 +156,7 @@ def labelled(data):
     return known if data.actions is None else np.isin(data.ids, data.actions["video"].to_numpy(dtype=str))
 
 
+@takes(data=DATA, kind=word)
 def every(data, kind):
     """Names of the splits of a kind, "fold:PROTOCOL" or "division", that test on a labelled item."""
     found, known = _listed(data), labelled(data)
@@ -167,6 +175,7 @@ def _missing(data, name):
             raise UserError(f"data set {data.name!r} has no splits {kind}/*: {why}")
 
 
+@takes(data=DATA, split=or_word(SPLIT))
 def pairs(data, split):
     """(training pairs, test pairs) [P, 2] of a split, or of the split of that name.
 
@@ -180,6 +189,7 @@ def pairs(data, split):
     return data.pairs[train], data.pairs[test]
 
 
+@takes(data=DATA, draw=whole, split=optional(or_word(SPLIT)))
 def label_draw(data, fraction, draw, how="stratified", split=None):
     """Indices of the training items whose labels are known, first drawn first.
 
@@ -215,6 +225,7 @@ def label_draw(data, fraction, draw, how="stratified", split=None):
     return pool[stratified_order(len(pool), chance.key(*place), strata)][:count]
 
 
+@takes(data=DATA, split=SPLIT, drawn=places, share=number)
 def held_out(data, split, drawn, share):
     """(train, validation, unlabelled): the share of the drawn labels that came last is held out to watch.
 
@@ -223,7 +234,7 @@ def held_out(data, split, drawn, share):
     what is tested.
     """
     held, rest = round(share * len(drawn)), np.setdiff1d(split.train, drawn)
-    if held and data.groups is not None and not np.isin(data.groups[split.test], data.groups[split.train]).any():
+    if held and tests_new_groups(data, split):
         groups, watched = data.groups[drawn], np.zeros(len(drawn), dtype=bool)
         last_drawn_first = list(dict.fromkeys(groups[::-1]))
         for group in last_drawn_first[:-1]:  # one is left to learn from
@@ -234,38 +245,22 @@ def held_out(data, split, drawn, share):
     return drawn[: len(drawn) - held], drawn[len(drawn) - held :], rest
 
 
-def stratified_order(n, key, strata=()):
-    """An order of 0..n-1 of which every beginning is spread evenly, and is random all the same.
+@takes(data=DATA, split=SPLIT, drawn=places, number=whole, count=whole)
+def without_fold(data, split, drawn, number, count, whole, *place):
+    """(the drawn labels without fold `number` of `count`, those of it, the split without what then is not to be seen).
 
-    A van der Corput sequence with nested scrambling: halve the range, order each half in the same way, and
-    merge the two in proportion, with one random phase u a node: after k items floor(k a + u) of them are
-    from the left, a = left / n. Its mean is k a, so every item is among the first k with chance k / n.
-
-    `strata`: arrays [n], coarse ones first, equal values side by side. A range that holds several values of one is
-    parted between two of them, as near to its middle as that allows.
+    Folds are at random, a function of names and `place`. Where the split tests on groups of which it trains on none,
+    and folds are to be `whole`, they are of whole groups, and no item of theirs is left to train on.
     """
-    if n < 2:
-        return np.arange(n)
-    phases = chance.uniform(key, 2 * n)
-    borders = [np.flatnonzero(values[1:] != values[:-1]) + 1 for values in strata]
+    if not 0 <= number < count:
+        raise UserError(f"fold {number} of the labels is none of the {count}: they are numbered 0 to {count - 1}")
+    groups = data.groups[drawn] if whole and tests_new_groups(data, split) else None
+    held = folds(data.ids[drawn], count, chance.key(data.name, split.name, "folds", *place), groups) == number
+    unseen = np.isin(split.train, drawn[held]) if groups is None else np.isin(data.groups[split.train], groups[held])
+    return drawn[~held], drawn[held], dataclasses.replace(split, train=split.train[~unseen])
 
-    def parting(low, high):
-        middle = (low + high) // 2
-        for border in borders:
-            inside = border[np.searchsorted(border, low, "right") : np.searchsorted(border, high)]
-            if len(inside):
-                return int(inside[np.abs(inside - middle).argmin()])
-        return middle
 
-    def merge(low, high, node):  # `node` numbers the n-1 inner nodes of the tree in order
-        if high - low == 1:
-            return np.array([low])
-        middle = parting(low, high)
-        left, right = merge(low, middle, node + 1), merge(middle, high, node + middle - low)
-        k = np.arange(high - low + 1)
-        from_left = np.diff(np.floor(k * len(left) / (high - low) + phases[node]).astype(int)).astype(bool)
-        merged = np.empty(high - low, dtype=int)
-        merged[from_left], merged[~from_left] = left, right
-        return merged
-
-    return merge(0, n, 0)
+@takes(data=DATA, split=SPLIT)
+def tests_new_groups(data, split):
+    """Whether a split tests on groups of which it trains on none."""
+    return data.groups is not None and not np.isin(data.groups[split.test], data.groups[split.train]).any()

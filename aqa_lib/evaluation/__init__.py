@@ -1,9 +1,11 @@
 """Metrics of predicted scores and the statistics of comparing methods; numpy and scipy, no torch."""
 
-from aqa_lib.evaluation import calibration, clustering, selection
+from aqa_lib.evaluation import calibration, clustering, rejection, selection
 from aqa_lib.evaluation.bootstrap import two_level_bootstrap
+from aqa_lib.evaluation.items import crossed, rank_interval
 from aqa_lib.evaluation.localisation import ACTIVITYNET, THUMOS14, mean_average_precision, tie_range, tiou
 from aqa_lib.evaluation.metrics import (
+    bounds,
     fisher_mean,
     mae,
     name_of,
@@ -30,8 +32,10 @@ __all__ = [
     "Interval",
     "Paired",
     "bootstrap_interval",
+    "bounds",
     "calibration",
     "clustering",
+    "crossed",
     "detectable_difference",
     "fisher_mean",
     "holm",
@@ -42,6 +46,8 @@ __all__ = [
     "paired_interval",
     "paired_power",
     "pairwise_accuracy",
+    "rank_interval",
+    "rejection",
     "relative_l2",
     "rows_differ",
     "selection",

@@ -22,8 +22,10 @@ from scipy import stats
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation.metrics import spearman_rows
 from aqa_lib.evaluation.statistics import Interval, defined_replicates
+from aqa_lib.kinds import number, numbers, optional, takes, whole
 
 
+@takes(predicted=numbers, true=numbers, minus=optional(numbers), level=number, resamples=whole, seed=whole)
 def two_level_bootstrap(
     predicted,
     true,

@@ -8,8 +8,16 @@ them; of one world alone a bootstrap over its videos, or over draws and videos.
 import numpy as np
 
 from aqa_lib.evaluation.bootstrap import two_level_bootstrap
-from aqa_lib.evaluation.metrics import spearman, spearman_rows
+from aqa_lib.evaluation.items import taken
+from aqa_lib.evaluation.metrics import bounds, spearman, spearman_rows
 from aqa_lib.evaluation.statistics import bootstrap_interval, mean_interval
+
+
+def errors_again(predicted, true):
+    """[minus the mean absolute error on resamples of the videos [B]] of each draw of {name: [[D,N]]}, one by one."""
+    counts = taken(np.zeros(len(true)))
+    errors = np.concatenate([np.abs(of[0] - true) for of in predicted.values()])
+    return list(-errors @ counts.T / counts.sum(1))
 
 
 def levelled(predicted, true):
@@ -39,7 +47,7 @@ def agreement(worlds):
     pairs = [halves(*world) for world in worlds]
     if len(pairs) == 1:
         return bootstrap_interval(tuple(pairs[0]), statistic=spearman)
-    return mean_interval([spearman(*pair) for pair in pairs])
+    return mean_interval([spearman(*pair) for pair in pairs], limits=bounds("spearman"))
 
 
 def follows(worlds, measures, groups=None):
@@ -50,4 +58,5 @@ def follows(worlds, measures, groups=None):
     if len(worlds) == 1:
         return two_level_bootstrap(worlds[0], measures[0], groups=None if groups is None else groups[0],
                                    method="percentile", resamples=500)  # fmt: skip
-    return mean_interval([spearman_rows(g, m).mean() for g, m in zip(worlds, measures, strict=True)])
+    rhos = [spearman_rows(g, m).mean() for g, m in zip(worlds, measures, strict=True)]
+    return mean_interval(rhos, limits=bounds("spearman"))

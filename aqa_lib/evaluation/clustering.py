@@ -19,20 +19,24 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import numbers, takes
 
 IGNORED = -1
 
 
+@takes(true=numbers, found=numbers)
 def nmi_arithmetic(true, found):
     """Normalised mutual information, over the arithmetic mean of the entropies; from 0 to 1."""
     return _nmi(true, found, "arithmetic")
 
 
+@takes(true=numbers, found=numbers)
 def nmi_geometric(true, found):
     """Normalised mutual information, over the geometric mean of the entropies; never below `nmi_arithmetic`."""
     return _nmi(true, found, "geometric")
 
 
+@takes(true=numbers, found=numbers)
 def adjusted_rand(true, found):
     """Adjusted Rand index, from -0.5 to 1."""
     from sklearn.metrics import adjusted_rand_score
@@ -41,12 +45,14 @@ def adjusted_rand(true, found):
     return float(adjusted_rand_score(true, found)) if len(true) else float("nan")
 
 
+@takes(true=numbers, found=numbers)
 def purity(true, found):
     """Share of items that are of the most frequent class of their cluster."""
     counts = _counts(*_partitions(true, found))
     return float(counts.max(axis=0).sum() / counts.sum()) if counts.size else float("nan")
 
 
+@takes(true=numbers, found=numbers)
 def hungarian_accuracy(true, found):
     """Share of items in the right class under the best one-to-one assignment of clusters to classes.
 

@@ -20,6 +20,7 @@ import numpy as np
 
 from aqa_lib.errors import UserError
 from aqa_lib.evaluation.segments import read_segments
+from aqa_lib.kinds import numbers, takes
 
 THUMOS14 = tuple(round(0.1 * k, 2) for k in range(1, 8))  # 0.1 .. 0.7
 ACTIVITYNET = tuple(round(0.5 + 0.05 * k, 2) for k in range(10))  # 0.5 .. 0.95
@@ -38,6 +39,7 @@ class Problem(NamedTuple):
     thresholds: np.ndarray  # [H]
 
 
+@takes(thresholds=numbers)
 def mean_average_precision(
     ground_truth, predictions, thresholds, *, subset=None, ignore_unknown_labels=False, allow_empty_instances=False
 ):
@@ -54,6 +56,7 @@ def mean_average_precision(
     return _summary(problem, _match(problem))
 
 
+@takes(thresholds=numbers)
 def tie_range(ground_truth, predictions, thresholds, **options):
     """(worst, best): results as above where equal scores stand in the least and the most favourable order.
 
@@ -133,6 +136,7 @@ def _codes(number, names):
     return np.fromiter(map(number.get, names, repeat(-1)), int, len(names))
 
 
+@takes(start=numbers, end=numbers, other_start=numbers, other_end=numbers)
 def tiou(start, end, other_start, other_end):
     """Intersection over union of segments in time, element by element, in float64."""
     both = np.maximum(0.0, np.minimum(end, other_end) - np.maximum(start, other_start))

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import numbers, optional, takes, whole, word
 
 CLIP = 1 - 1e-6  # |rho| = 1 has no Fisher z
 WORDS = {  # measures by the names of their columns
@@ -15,12 +16,47 @@ WORDS = {  # measures by the names of their columns
     "nll": "negative log-likelihood",
     "crps": "continuous ranked probability score",
     "coverage_90": "coverage of the 90 % interval",
+    "ece": "expected calibration error of the quantiles",
+    "sharpness_90": "mean width of the 90 % interval",
+    "interval_90": "interval score of the 90 % interval",
+    "variance_ratio": "mean predicted variance over mean squared error",
+    "variance_error": "rank correlation of predicted variance and squared error",
     "average_mAP": "mean average precision",
     "nmi": "normalised mutual information",
     "ari": "adjusted Rand index",
 }
 
+ANY = (-np.inf, np.inf)
+CORRELATION, SHARE, DISTANCE = (-1.0, 1.0), (0.0, 1.0), (0.0, np.inf)
+BOUNDS = {  # between which a measure lies, by the name of its column
+    "spearman": CORRELATION,
+    "validation_spearman": CORRELATION,
+    "relative_l2": DISTANCE,
+    "mae": DISTANCE,
+    "crps": DISTANCE,
+    "coverage_90": SHARE,
+    "pairwise_accuracy": SHARE,
+    "average_mAP": SHARE,
+    "nmi": SHARE,
+    "ari": CORRELATION,
+    "purity": SHARE,
+    "auc": SHARE,
+}
+LESS = "difference in "  # a measure of which this is the beginning is one value less another
 
+
+@takes(measure=word)
+def bounds(measure):
+    """(least, most) that a measure can be: ("spearman": -1 to 1; "difference in spearman": -2 to 2)."""
+    if not isinstance(measure, str):
+        raise UserError(f"a measure is named by a word, such as spearman, but got {measure!r}")
+    if measure.startswith(LESS):
+        low, high = bounds(measure.removeprefix(LESS))
+        return low - high, high - low
+    return BOUNDS.get(measure, SHARE if measure.startswith("mAP_") else ANY)
+
+
+@takes(predicted=numbers, true=numbers)
 def spearman(predicted, true):
     """Spearman's rank correlation: Pearson's of mid-ranks; NaN and a warning where one side is constant."""
     predicted, true = _vectors(predicted, true)
@@ -30,6 +66,7 @@ def spearman(predicted, true):
     return rho
 
 
+@takes(predicted=numbers, true=numbers)
 def spearman_rows(predicted, true):
     """Spearman of each row of predicted [K, N] with true [N] -> [K]; NaN where undefined, no warnings."""
     predicted, true = np.atleast_2d(np.asarray(predicted, float)), np.asarray(true, float)
@@ -47,21 +84,27 @@ def spearman_rows(predicted, true):
     return rho
 
 
-def fisher_mean(rhos):
+@takes(rhos=numbers, axis=optional(whole))
+def fisher_mean(rhos, *, axis=None):
     """Mean of correlations through Fisher's z: tanh(mean(artanh rho)), |rho| clipped at 1 - 1e-6.
 
     An undefined correlation (NaN) makes the mean undefined; leaving it out would bias the mean upwards.
     """
     rhos = np.asarray(rhos, float)
-    return float(np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean())) if rhos.size else float("nan")
+    if not rhos.size:
+        return float("nan")
+    found = np.tanh(np.arctanh(np.clip(rhos, -CLIP, CLIP)).mean(axis))
+    return float(found) if axis is None else found
 
 
+@takes(predicted=numbers, true=numbers)
 def mae(predicted, true):
     """Mean absolute error."""
     predicted, true = _vectors(predicted, true)
     return float(np.abs(predicted - true).mean())
 
 
+@takes(predicted=numbers, true=numbers)
 def spearman_by_group(predicted, true, groups):
     """({group: rank correlation}, their Fisher mean): how sets of several actions or routines are evaluated."""
     predicted, true = _vectors(predicted, true)
@@ -72,6 +115,7 @@ def spearman_by_group(predicted, true, groups):
     return rhos, fisher_mean(list(rhos.values()))
 
 
+@takes(predicted=numbers, true=numbers)
 def relative_l2(predicted, true):
     """R-l2 x 100 = 100/N sum ((s - s')/(s_max - s_min))^2, s_max and s_min the extremes of the true scores given."""
     predicted, true = _vectors(predicted, true)
@@ -82,6 +126,7 @@ def relative_l2(predicted, true):
     return float(100 * np.mean(((true - predicted) / span) ** 2))
 
 
+@takes(scores=numbers, pairs=numbers)
 def pairwise_accuracy(scores, pairs):
     """Share of index pairs (better, worse) [P, 2] with scores[better] > scores[worse]; a tie counts one half.
 
@@ -112,6 +157,7 @@ def _vectors(predicted, true):
     return predicted, true
 
 
+@takes(measure=word)
 def name_of(measure):
     """A measure as axes and sentences call it: "spearman" is "rank correlation"."""
     return WORDS.get(measure, measure.replace("_", " "))

@@ -18,6 +18,7 @@ import pandas as pd
 
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation.metrics import spearman
+from aqa_lib.kinds import SELECTED, TABLE, tables, takes, word
 
 SMALLER = ("relative_l2", "mae", "mse", "validation_mse")  # measures of which less is better
 
@@ -27,11 +28,13 @@ class Selected(NamedTuple):
     steps: tuple  # the evaluations that it used
 
 
+@takes(curve=TABLE, measure=word)
 def last(curve, measure="spearman"):
     """The last evaluation."""
     return _report(curve, measure, slice(len(curve) - 1, None))
 
 
+@takes(curve=TABLE, measure=word, by=word)
 def validation(curve, measure="spearman", by="validation_mse"):
     """The evaluation that is best on labelled items held out from training; the earliest of equals."""
     at = _best(_column(curve, by), by)
@@ -40,11 +43,13 @@ def validation(curve, measure="spearman", by="validation_mse"):
     return _report(curve, measure, slice(at, at + 1))
 
 
+@takes(curve=TABLE, measure=word)
 def mean_of_last(curve, measure="spearman", n=10):
     """Mean of the last n evaluations, of all where there are fewer (what MUSDL does on JIGSAWS)."""
     return _report(curve, measure, slice(max(0, len(curve) - _count(n)), None))
 
 
+@takes(curve=TABLE, measure=word)
 def best_consecutive(curve, measure="spearman", n=10):
     """The n consecutive evaluations of the best mean on the test items (DAE's rule); all where there are fewer."""
     values = _column(curve, measure)
@@ -54,6 +59,7 @@ def best_consecutive(curve, measure="spearman", n=10):
     return _report(curve, measure, slice(len(means) - 1, None) if at is None else slice(at, at + width))
 
 
+@takes(curve=TABLE, measure=word)
 def best_test(curve, measure="spearman"):
     """The evaluation that is best on the test items: the "literature protocol", for comparison alone."""
     at = _best(_column(curve, measure), measure)
@@ -63,6 +69,7 @@ def best_test(curve, measure="spearman"):
 RULES = {rule.__name__: rule for rule in (last, validation, mean_of_last, best_consecutive, best_test)}
 
 
+@takes(curves=tables, rule=word, measure=word)
 def over_folds(curves, rule="last", measure="spearman"):
     """[Selected] of a part's folds: the evaluations that the rule takes on their mean curve, each with its own value.
 
@@ -78,6 +85,7 @@ def over_folds(curves, rule="last", measure="spearman"):
     return [Selected(float(curve.loc[list(steps), measure].mean(skipna=False)), steps) for curve in aligned]
 
 
+@takes(curves=tables)
 def common(curves):
     """The curves at the steps that all of them have, which become their index; a UserError where they share none."""
     aligned = pd.concat([curve.set_index("step") for curve in curves], axis=1, join="inner", keys=range(len(curves)))
@@ -86,6 +94,7 @@ def common(curves):
     return [aligned[i].sort_index() for i in range(len(curves))]
 
 
+@takes(selected=SELECTED, predictions=TABLE)
 def recompute(selected, predictions):
     """The rank correlation that a rule reported, from a run's table of predictions (columns score, step_<n>)."""
     missing = [f"step_{step}" for step in selected.steps if f"step_{step}" not in predictions]

@@ -7,6 +7,8 @@ import numpy as np
 from scipy import stats
 
 from aqa_lib.errors import UserError
+from aqa_lib.evaluation.metrics import ANY
+from aqa_lib.kinds import function, number, numbers, pair, samples, takes, whole
 
 
 class Interval(NamedTuple):
@@ -23,40 +25,56 @@ class Paired(NamedTuple):
     p_t: float  # paired t test, two-sided
 
 
-def mean_interval(values, level=0.95):
-    """Mean with Student's t interval; one value alone has none (NaN), and a NaN among the values makes all NaN."""
-    values = _values(values, level)
+@takes(values=numbers, level=number, limits=pair)
+def mean_interval(values, level=0.95, limits=ANY):
+    """Mean with Student's t interval; a NaN among the values makes all NaN.
+
+    One value alone has none (NaN), nor have equal values: their spread is not known, and it is not 0. limits: between
+    which the values lie (metrics.bounds); what the interval has beyond them is cut off (items.py says why).
+    """
+    values = checked(values, level, limits)
     n, mean = len(values), float(np.mean(values))
-    if n == 1:
+    if n == 1 or equal(values):
         return Interval(mean, float("nan"), float("nan"))
     half = float(stats.t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
-    return Interval(mean, mean - half, mean + half)
+    return Interval(mean, *(float(end) for end in np.clip([mean - half, mean + half], *limits)))
 
 
-def paired_interval(a, b, level=0.95):
-    """Mean of a - b over paired runs (same draw, same seed), its t interval and two p values."""
-    a, b = np.asarray(a, float), np.asarray(b, float)
+def equal(values):
+    """Whether values differ by no more than rounding."""
+    return float(np.ptp(values)) <= 16 * np.finfo(float).eps * float(np.abs(values).max())
+
+
+@takes(a=numbers, b=numbers, level=number, limits=pair)
+def paired_interval(a, b, level=0.95, limits=ANY):
+    """Mean of a - b over paired runs (same draw, same seed), its t interval and two p values.
+
+    Differences that are all equal have no interval and no p of the t test, but that of differences that are all 0 (1).
+    """
+    a, b = vector(a), vector(b)
     if a.shape != b.shape:
         raise UserError(f"a paired comparison needs equally many values a side, not {a.shape} and {b.shape}")
-    d = _values(a - b, level)
-    interval = mean_interval(d, level)
+    d = checked(a - b, level)
+    interval = mean_interval(d, level, limits)
     if len(d) < 2 or np.isnan(d).any():
         return Paired(*interval, float("nan"), float("nan"))
     if not d.any():
         return Paired(*interval, 1.0, 1.0)
-    spread = np.std(d, ddof=1)
-    t = np.mean(d) / (spread / np.sqrt(len(d))) if spread > 0 else np.inf
-    p_t = 2 * stats.t.sf(abs(t), len(d) - 1)  # scipy's ttest_rel warns of constant differences and is slower
+    p_t = float("nan")
+    if not equal(d):
+        t = np.mean(d) / (np.std(d, ddof=1) / np.sqrt(len(d)))
+        p_t = 2 * stats.t.sf(abs(t), len(d) - 1)  # scipy's ttest_rel is slower
     return Paired(*interval, float(stats.wilcoxon(d).pvalue), float(p_t))
 
 
+@takes(values=samples, level=number, seed=whole, statistic=function, resamples=whole)
 def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=2000):
     """A statistic of values [n], or of a tuple of paired vectors, with its percentile bootstrap interval.
 
-    A statistic that is undefined, or of one value alone, has no interval (NaN); replicates that are undefined are left
-    out and counted in a warning.
+    A statistic that is undefined, of one value alone, or the same in all replicates has no interval (NaN); replicates
+    that are undefined are left out and counted in a warning.
     """
-    data = tuple(_values(v, level) for v in (values if isinstance(values, tuple) else (values,)))
+    data = tuple(checked(v, level) for v in (values if isinstance(values, tuple) else (values,)))
     if len({len(v) for v in data}) > 1:
         raise UserError(f"a paired bootstrap needs vectors of one length, but got {[len(v) for v in data]}")
     estimate = float(statistic(*data))
@@ -77,6 +95,8 @@ def bootstrap_interval(values, level=0.95, seed=0, statistic=np.mean, resamples=
     low, high = result.confidence_interval
     if np.isnan(low):
         low, high = np.quantile(defined_replicates(result.bootstrap_distribution), [(1 - level) / 2, (1 + level) / 2])
+    if low == high:
+        return Interval(estimate, float("nan"), float("nan"))
     return Interval(estimate, float(low), float(high))
 
 
@@ -89,6 +109,7 @@ def defined_replicates(replicates):
     return defined
 
 
+@takes(ps=numbers)
 def holm(ps):
     """Holm's step-down adjustment of p values for as many comparisons as there are.
 
@@ -103,15 +124,27 @@ def holm(ps):
     return adjusted
 
 
-def _values(values, level):
-    values = np.asarray(values, float)
+def checked(values, level, limits=ANY):
+    """Values as a vector of floats; a UserError where there can be no interval of them."""
+    values = vector(values)
     if values.ndim != 1 or len(values) == 0:
         raise UserError(f"an interval needs a vector of at least one value, but got shape {values.shape}")
-    if not 0 < level < 1:
+    if not isinstance(level, (int, float)) or not 0 < level < 1:
         raise UserError(f"the level of an interval lies between 0 and 1, but is {level!r}")
+    if np.shape(limits) != (2,) or not np.less_equal(*vector(limits)):
+        raise UserError(f"the limits of an interval are two numbers, the least first, but are {limits!r}")
     return values
 
 
+def vector(values):
+    """Values as floats; a UserError where they are no numbers."""
+    try:
+        return np.asarray(values, float)
+    except (TypeError, ValueError):
+        raise UserError(f"these are no numbers that a mean could be of: {values!r}") from None
+
+
+@takes(values=numbers)
 def rows_differ(values):
     """p of the F test that all rows of values [rows, blocks] have one mean, blocks (draws) taken out.
 

@@ -58,7 +58,7 @@ def save_pngs(figures, patience=PATIENCE):
             os.killpg(painter.pid, signal.SIGKILL)
         painter.wait()
     for source, path in zip(partial, paths, strict=True):
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             os.replace(source, path) if painter.returncode == 0 else os.unlink(source)
     return [path for path in paths if painter.returncode == 0 and os.path.exists(path)]
 

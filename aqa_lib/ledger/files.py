@@ -2,11 +2,12 @@
 
 import contextlib
 import errno
-import json
 import os
+import stat
 import uuid
 
 from aqa_lib.errors import UserError
+from aqa_lib.plain_json import from_json
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -38,11 +39,21 @@ def write(path, data):
     temporary = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
     try:
         create(temporary, data, sync=True)
+        make_way(path)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def make_way(path):
+    """Remove an empty folder that lies where a file belongs; a UserError where it holds something."""
+    if os.path.isdir(path) and not os.path.islink(path):
+        try:
+            os.rmdir(path)
+        except OSError:
+            raise UserError(f"{path} is a folder where a file belongs: move it away, and start again") from None
 
 
 def sync_folder(path):
@@ -57,11 +68,30 @@ def sync_folder(path):
 
 def read_json(path):
     """The object in a JSON file, None where there is no file, ValueError where it is not one object."""
+    data = content(path)
+    return None if data is None else parsed(data)
+
+
+def content(path):
+    """The bytes of a file, None where there is no file, ValueError where it cannot be read."""
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # a pipe would be waited for
+            raise ValueError("not a file")
         with open(path, "rb") as file:
-            value = json.loads(file.read())
+            return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:  # a folder in its place, no permission, a bad sector
+        raise ValueError(error.strerror or str(error)) from error
+
+
+def parsed(data):
+    """The JSON object in these bytes, ValueError where they hold none; NaN is no JSON, and nothing here writes it."""
+
+    def refuse(word):
+        raise ValueError(f"it holds {word}")
+
+    value = from_json(data, parse_constant=refuse)
     if not isinstance(value, dict):
         raise ValueError("not a JSON object")
     return value

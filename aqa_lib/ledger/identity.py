@@ -43,8 +43,13 @@ def canonical(value, where="spec"):
 
 def run_id(spec):
     """The name of a run: 16 hex digits of the sha256 of its canonical JSON."""
-    text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    try:
+        text = json.dumps(canonical(spec), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+    except UserError:
+        raise
+    except (RecursionError, ValueError) as error:  # inside itself, or a number of thousands of digits
+        raise UserError(f"what a run is cannot be written down ({type(error).__name__}): give plain values") from None
 
 
 def sources(code):

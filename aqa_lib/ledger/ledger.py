@@ -1,7 +1,9 @@
 """The ledger: one folder a run, its state read off the file system.
 
-outputs/<study>/<id>/ holds run.json (everything that made the run), curve.csv, predictions.csv,
-weights.safetensors on request and, written last by atomic rename, metrics.json: present means complete.
+outputs/<study>/<id>/ holds run.json (everything that made the run), curve.csv, predictions.csv, held.csv (predictions
+of labelled items, where a fold of them was held out), weights.safetensors on request and, written last by atomic
+rename, metrics.json: present means complete. It holds the checksums of the others (checksums.py), which are checked
+when they are read; damage.py says what is damaged.
 a failed run has failed.json instead, which says why; a lock (locks.py) says who is at work. The id is a hash of what
 the run is, so the same run asked for twice, by any process, is one folder and is trained once.
 """
@@ -12,88 +14,30 @@ import re
 import shutil
 import uuid
 import warnings
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
 
-from aqa_lib.errors import UserError, nearest
-from aqa_lib.ledger.files import create, read_json, refused, sync_folder, write
-from aqa_lib.ledger.identity import canonical, code_version, run_id, versions
-from aqa_lib.ledger.locks import EXPIRY, Lock, alive, chain, host
-from aqa_lib.ledger.record import COLUMNS, Record, flat, packed, row, to_csv, to_json, types
+from aqa_lib.errors import UserError, nearest, shown
+from aqa_lib.kinds import mapping, takes, word, words
+from aqa_lib.ledger.checksums import intact, unsealed
+from aqa_lib.ledger.files import create, make_way, refused
+from aqa_lib.ledger.identity import run_id
+from aqa_lib.ledger.locks import EXPIRY, LEFT, Lock, alive, chain
+from aqa_lib.ledger.record import COLUMNS, WEIGHTS, Record, flat, row
+from aqa_lib.ledger.run_lock import FILES, OURS, RunLock
 
 STATES = ("complete", "running", "failed", "stale")  # and "absent", which has no folder
-ID = re.compile("[0-9a-f]{16}")
+ID, NAME = re.compile("[0-9a-f]{16}"), re.compile(r"[\w-]{1,64}")
 
 
-def now():
-    """The time in UTC, as ISO 8601 text."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-class RunLock(Lock):
-    """The lock on one run, of the process that trains it; ended by `complete`, `fail` or `release`."""
-
-    def __init__(self, ledger, spec):
-        self.spec, self.id = canonical(spec), run_id(spec)
-        super().__init__(ledger.path(self.id), ledger.expiry, spec=self.spec)
-        self.ledger, self.started = ledger, now()
-        self.code = code_version(self.spec)  # now, not at the end: the sources may be edited while a run is under way
-
-    def complete(self, metrics, curve, predictions, weights=None, record=None, about=None):
-        """Write the result, metrics.json last. False where another process took the run over meanwhile.
-
-        `metrics` dict of numbers; `curve`, `predictions` tables (their index is not kept); `weights` dict of
-        arrays, `about` what else is needed to use them; `record` further entries of run.json, such as the device.
-        """
-        brief = {"id": self.id, "spec": self.spec, "code": self.code}
-        brief |= {"started": self.started, "finished": now()}
-        run = {"device": "cpu", "versions": versions(), "host": host().split("/")[0], "pid": os.getpid()}
-        run |= dict(record or {}) | {"types": {"curve": types(curve), "predictions": types(predictions)}}
-        with self._ending() as mine:
-            if mine:
-                self._write("run.json", to_json(brief | run))
-                self._write("curve.csv", to_csv(curve))
-                self._write("predictions.csv", to_csv(predictions))
-                if weights is not None:
-                    self._write("weights.safetensors", packed(weights, about))
-                sync_folder(self.folder)
-                self._write("metrics.json", to_json(brief | {"metrics": metrics}))
-                sync_folder(self.folder)
-        return mine
-
-    def fail(self, reason):
-        """Note why the run has no result. False where another process took the run over meanwhile."""
-        note = {"id": self.id, "spec": self.spec, "code": self.code, "reason": str(reason)}
-        with self._ending() as mine:
-            if mine:
-                self._write("failed.json", to_json(note | {"started": self.started, "finished": now()}))
-        return mine
-
-    def _write(self, name, data):
-        write(os.path.join(self.folder, name), data)
-
-    @contextlib.contextmanager
-    def _ending(self):
-        """Around the writing of a result: whatever interrupts it, nothing partial stays and the lock is released."""
-        try:
-            with refused(self.folder, f"run {self.id} was not kept"):
-                # a lock that was lost (outputs deleted, this machine asleep) is asked for again
-                yield self.held() or (self.ledger.ending(self.id) is None and self.acquire())
-        except BaseException:
-            if self.held() and self.ledger.ending(self.id) is None:
-                self.sweep()
-            raise
-        finally:
-            self.release()
-
-    def sweep(self):
-        """Remove what an unfinished attempt left in the folder of a locked run."""
-        links = {os.path.basename(link.path) for link in chain(self.folder)}
-        for name in set(os.listdir(self.folder)) - links:
-            with contextlib.suppress(OSError):
-                os.unlink(os.path.join(self.folder, name))
+def known(found):
+    """Whether what a file says of a run has the form of that."""
+    spec = found.get("spec")
+    if not isinstance(spec, dict):
+        return False
+    parts = spec.get("data", {}), spec.get("settings", {}), found.get("metrics", {})
+    return all(isinstance(part, dict) for part in parts)
 
 
 class Ledger:
@@ -104,10 +48,15 @@ class Ledger:
 
     def path(self, id):
         """The folder of a run."""
+        if not (isinstance(id, str) and NAME.fullmatch(id)):
+            raise UserError(f"the id of a run is a word of 16 hex digits, but got {shown(id)}: `aqa runs` lists them")
         return self.folder / id
 
-    def check_writable(self):
-        """A UserError, before anything is trained, where results could not be written."""
+    @takes(ids=words)
+    def check_writable(self, ids=()):
+        """A UserError, before anything is trained, where results could not be written, of these runs neither."""
+        for id in ids:
+            self._no_link(id)
         probe = self.folder / f".probe.{uuid.uuid4().hex}"
         with refused(self.folder, "nothing was started"):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -119,61 +68,97 @@ class Ledger:
     def ids(self):
         """The ids of all runs that have a folder, sorted."""
         try:
-            return sorted(name for name in os.listdir(self.folder) if ID.fullmatch(name))
+            with os.scandir(self.folder) as entries:
+                return sorted(entry.name for entry in entries if ID.fullmatch(entry.name) and entry.is_dir())
         except (FileNotFoundError, NotADirectoryError):
             return []
 
-    def _metrics(self, id):
-        """metrics.json, None where there is none, ValueError where it is cut short or none of ours."""
-        found = read_json(f"{self.folder}/{id}/metrics.json")
-        if found is not None and not all(isinstance(found.get(part), dict) for part in ("spec", "metrics")):
-            raise ValueError("not the metrics of a run")
+    def _no_link(self, id):
+        """The folder of a run in which files may be removed; a UserError where it is a link to somebody's folder."""
+        folder = self.path(id)
+        if folder.is_symlink():
+            raise UserError(f"{folder} is a link, and no run is written or deleted through one: remove the link")
+        return folder
+
+    def metrics(self, id):
+        """metrics.json, None where there is none, ValueError where it is damaged or another run's."""
+        return self._own(id, "metrics.json", "metrics", dict)
+
+    def failed(self, id):
+        """failed.json, None where there is none, ValueError where it is damaged or another run's."""
+        return self._own(id, "failed.json", "reason", str)
+
+    def _own(self, id, name, part, kind):
+        found = unsealed(f"{self.path(id)}/{name}")
+        if found is None:
+            return None
+        if not (known(found) and isinstance(found.get(part), kind) and found[part]):
+            raise ValueError(f"it holds no {part} of a run")
+        if run_id(found["spec"]) != id:
+            raise ValueError("it is of another run")
         return found
 
     def ending(self, id):
         """How a run has ended: ("complete",), ("failed", when in ns), or None while it has not."""
         with contextlib.suppress(ValueError):
-            if self._metrics(id) is not None:
+            if self.metrics(id) is not None:
                 return ("complete",)
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            return "failed", os.stat(self.path(id) / "failed.json").st_mtime_ns
+        with contextlib.suppress(ValueError, OSError):
+            if self.failed(id) is not None:
+                return "failed", os.stat(self.path(id) / "failed.json").st_mtime_ns
         return None
 
     def look(self, id):
         """(state, what is known of the run: spec, metrics, code, reason), read off its folder."""
-        links = chain(self.path(id))  # before metrics.json: its writer removes the lock after it
         broken = None
         try:
-            if (found := self._metrics(id)) is not None:
+            links = chain(self.path(id))  # before metrics.json: its writer removes the lock after it
+            if (found := self.metrics(id)) is not None:
                 return "complete", found
+        except OSError as error:
+            return "stale", {"reason": f"its folder cannot be read ({error.strerror or error})"}
         except ValueError as error:
             broken = f"metrics.json cannot be read ({error}): the run is not done, train it again"
         if links and alive(links[-1], self.expiry):
-            return "running", links[-1].owner
+            return "running", self._owner(links[-1])
         try:
-            if (found := read_json(self.path(id) / "failed.json")) is not None:
+            if (found := self.failed(id)) is not None:
                 return "failed", found
         except ValueError as error:
-            return "failed", {"reason": f"failed.json cannot be read ({error})"}
+            broken = broken or f"failed.json cannot be read ({error}): the run is not done, train it again"
         if links:
-            owner = links[-1].owner
-            name, pid = owner.get("host", "?").split("/")[0], owner.get("pid", "?")
-            return "stale", owner | {"reason": broken or f"process {pid} on {name} ended without a result"}
+            owner = self._owner(links[-1])
+            ended = f"process {owner.get('pid', '?')} on {owner.get('host', '?')} ended without a result"
+            return "stale", {"reason": ended} | owner | ({"reason": broken} if broken else {})
         return ("stale", {"reason": broken}) if broken else ("absent", {})
+
+    @staticmethod
+    def _owner(link):
+        """What a lock tells of its owner, and of the run if it is one's."""
+        if not link.owner:
+            return {"reason": f"{link.path} is no lock of ours: remove it if nobody trains this run"}
+        told = {"pid": link.owner["pid"], "host": link.owner["host"].split("/")[0]}
+        return told | ({"spec": link.owner["spec"]} if known(link.owner) else {})
 
     def state(self, id):
         """absent, running, stale (its process died: as good as absent), complete or failed."""
         return self.look(id)[0]
 
     def has_weights(self, id):
-        """Whether a run kept its weights."""
-        return (self.path(id) / "weights.safetensors").is_file()
+        """Whether a run kept its weights, and they are what was written."""
+        path = self.path(id) / WEIGHTS
+        with contextlib.suppress(ValueError):
+            sums = (self.metrics(id) or {}).get("files")
+            return path.is_file() if sums is None else WEIGHTS in sums and bool(intact(path, sums[WEIGHTS]))
+        return False
 
     # ---- locking
 
+    @takes(spec=mapping)
     def lock(self, spec, retry=False):
         """The lock on this run; None where it is complete, another process trains it, or it failed (and no retry)."""
         lock = RunLock(self, spec)
+        self._no_link(lock.id)
         seen = self.ending(lock.id)
         if seen and not (retry and seen[0] == "failed"):
             return None
@@ -181,6 +166,8 @@ class Ledger:
             with refused(self.folder, f"run {lock.id} was not started"):
                 if lock.acquire():
                     if self.ending(lock.id) == seen:  # else another ended it between our look and our lock
+                        for name in FILES:  # now, not after the training
+                            make_way(os.path.join(lock.folder, name))
                         lock.sweep()
                         return lock
                     lock.release()
@@ -203,6 +190,7 @@ class Ledger:
 
     # ---- reading
 
+    @takes(prefix=word)
     def find(self, prefix):
         """The id that begins with `prefix`; a UserError where none or several do."""
         ids = self.ids()
@@ -222,6 +210,7 @@ class Ledger:
             raise UserError(f"run {id} in {self.folder} is {state}{why}, so it has no result: train it first")
         return Record.of(self.path(id), found)
 
+    @takes(states=words)
     def table(self, states=("complete",)):
         """A row a run: id, state, method, data, split, settings, metrics, code, reason; in order of id.
 
@@ -243,20 +232,30 @@ class Ledger:
     def _quick(self, id):
         """As `look`, for a reader of complete runs only: one file a run."""
         try:
-            found = self._metrics(id)
+            found = self.metrics(id)
             return ("complete", found) if found else ("absent", {})
         except ValueError:
             state, found = self.look(id)
             warnings.warn(f"run {id}: {found.get('reason', state)}", stacklevel=3)
             return state, found
 
+    @takes(ids=words)
     def delete(self, ids):
-        """Remove runs; refuses those under way. A run goes whole or not at all: a rename, then its files."""
+        """Remove runs; refuses those under way. A run goes whole or not at all: a rename, then its files.
+
+        Nothing goes where a folder holds something that no run has written, or is a link.
+        """
         looks = {id: self.look(id) for id in ids}
         for id, (state, found) in looks.items():
             if state == "running":
-                pid = found.get("pid", "?")
-                raise UserError(f"run {id} is running (process {pid}), nothing was deleted: stop it first")
+                where = f"process {found.get('pid', '?')} on {found.get('host', '?')}"
+                gone = f"or, where that one is long gone, remove {self.path(id)}/lock"
+                raise UserError(f"run {id} is running ({where}), nothing was deleted: stop it first, {gone}")
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                for name in os.listdir(self._no_link(id)):
+                    if not OURS.fullmatch(name) and not LEFT.fullmatch(name):
+                        other = self.path(id) / name
+                        raise UserError(f"{other} is no file of a run, nothing was deleted: move it away")
         with refused(self.folder, "not all was deleted"):
             for id, (state, _) in looks.items():
                 with Lock(self.path(id), self.expiry) as lock:

@@ -3,8 +3,12 @@
 The file `lock` can be created once, so one process gets it, by atomic creation. It is never overwritten. Where its
 owner has died, the next one creates `lock.<token of the dead lock>`, which again one process can, and so on: the last
 link of the chain that starts at `lock` holds the folder. Tokens are never used twice, so a process that comes late
-finds the link created, or finds that its own link follows a lock that is gone, and withdraws. No lock of the file
-system, no renaming, no moment at which the folder is nobody's; so it works on a shared file system, too.
+finds the link created, or finds that its own link follows a lock that is gone, and withdraws. Whoever has taken over
+renames its link to `lock`, in place of the first dead one, and removes the others: the chain is itself alone again,
+and those that read it before come late. No lock of the file system, no moment at which the folder is nobody's; so it
+works on a shared file system, too.
+
+No clock is compared with another machine's: an owner elsewhere lives as long as its heartbeat changes while we watch.
 """
 
 import contextlib
@@ -13,6 +17,8 @@ import functools
 import json
 import os
 import platform
+import re
+import stat
 import threading
 import time
 import uuid
@@ -21,16 +27,20 @@ from typing import NamedTuple
 
 from aqa_lib.ledger.files import create
 
-EXPIRY = 120.0  # seconds without a heartbeat after which an owner on another machine counts as dead
+EXPIRY = 120.0  # seconds that we watch a heartbeat stand still before its owner on another machine counts as dead
 LINKLESS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)  # from file systems without hard links
 HELD = weakref.WeakValueDictionary()  # token -> Lock of this process; a lock ends with its object
+SEEN = {}  # (folder, token) of a lock elsewhere -> (its heartbeat, since when this process sees that one)
+TOKEN = re.compile("[0-9a-f]{32}")
+LEFT = re.compile(r"lock(\.[0-9a-f-]+)?|\.lock(\.[0-9a-f-]+)*\.tmp")  # every file that a lock can leave in a folder
+LONGEST = 2**20  # bytes of a lock
 
 
 class Link(NamedTuple):
     path: str
     token: str
-    owner: dict  # host, pid, start, time, token, and what the owner noted
-    beat: float  # time of the last heartbeat
+    owner: dict  # host, pid, start, token, and what the owner noted; empty where the file is no lock of ours
+    beat: int  # changes with every heartbeat
 
 
 @functools.cache
@@ -68,33 +78,58 @@ def alive(link, expiry=EXPIRY):
         if start is None or start != owner["start"]:  # gone, or its number has gone to another process
             return False
         return owner["pid"] != os.getpid() or link.token in HELD
-    return time.time() - link.beat <= expiry
+    now, key = time.monotonic(), (os.path.dirname(link.path), link.token)
+    beat, since = SEEN.get(key, (None, now))
+    if beat != link.beat:  # never seen before, or it has beaten since
+        SEEN[key] = link.beat, now
+        return True
+    return now - since <= expiry
 
 
 def chain(folder):
     """The links of the lock on a folder, oldest first; the last one holds it. Empty: it is unlocked."""
     links, name = [], "lock"
     while True:
-        path = os.path.join(folder, name)
-        try:
-            with open(path, "rb") as file:
-                data, stat = file.read(), os.fstat(file.fileno())
-        except (FileNotFoundError, NotADirectoryError):
+        link = read_link(os.path.join(folder, name), {link.token for link in links})
+        if link is None:
             return links
-        try:
-            owner = json.loads(data)
-            token = owner["token"]
-        except (ValueError, TypeError, KeyError):  # see `publish`
-            owner, token = {}, f"{stat.st_ino:x}-{stat.st_mtime_ns:x}"
-        links.append(Link(path, token, owner, stat.st_mtime))
-        name = f"lock.{token}"
+        links.append(link)
+        name = f"lock.{link.token}"
+
+
+def read_link(path, tokens=()):
+    """The link in a file, None where there is no file. What is no lock of ours counts by its heartbeat alone.
+
+    `tokens` are those of the links before it: none comes twice.
+    """
+    try:
+        found, data = os.lstat(path), b""
+        if stat.S_ISREG(found.st_mode):
+            with contextlib.suppress(PermissionError), open(path, "rb") as file:
+                data, found = file.read(LONGEST), os.fstat(file.fileno())
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    try:
+        owner = json.loads(data)
+        token = owner["token"]
+        if token in tokens or not TOKEN.fullmatch(token) or not is_process(owner):
+            raise ValueError
+    except (ValueError, TypeError, KeyError, RecursionError):  # see `publish`; or somebody else's file
+        owner, token = {}, f"{found.st_ino:x}-{found.st_mtime_ns:x}"
+    return Link(path, token, owner, found.st_mtime_ns)
+
+
+def is_process(owner):
+    """Whether an owner is named as `Lock.acquire` names it."""
+    numbers = owner["pid"], owner["start"]
+    return isinstance(owner["host"], str) and all(type(n) is int for n in numbers) and 0 < owner["pid"] < 2**31
 
 
 def publish(path, text):
     """Create a file that must not be there yet, whole from its first moment: FileExistsError where it is.
 
     A hard link appears with its content. Where the file system has none, O_EXCL does, and a process that is
-    killed between creating and writing leaves an empty lock that expires by its age.
+    killed between creating and writing leaves an empty lock, whose heartbeat stands still.
     """
     folder, name = os.path.split(path)
     draft = os.path.join(folder, f".{name}.{uuid.uuid4().hex[:12]}.tmp")
@@ -121,7 +156,7 @@ class Lock:
     def acquire(self):
         """Lock the folder, without waiting; False where a living owner holds it."""
         pid = os.getpid()
-        owner = {"host": host(), "pid": pid, "start": process_start(pid), "time": time.time()}
+        owner = {"host": host(), "pid": pid, "start": process_start(pid)}
         for turn in range(1000):  # each turn but the last means that another process got on
             try:
                 os.makedirs(self.folder, exist_ok=True)
@@ -137,34 +172,58 @@ class Lock:
                     raise
                 continue
             if self.held():
-                return True
+                return not links or self._move_up()
             with contextlib.suppress(OSError):
                 os.unlink(self.path)  # the dead lock was removed meanwhile: this link follows nothing
         return False
 
+    def _move_up(self):
+        """Take the place of the dead locks that this one follows. False where it was lost meanwhile.
+
+        A process that was taken for dead may wake up in here and move its own link. Once `clear` has removed that link,
+        it cannot; where it was faster, the last look tells.
+        """
+        first = os.path.join(self.folder, "lock")
+        with contextlib.suppress(OSError):  # where a link cannot be moved, the chain stays, which is as good
+            os.replace(self.path, first)
+            self.path = first
+        self.clear()
+        return self.held() is not None
+
     def held(self):
-        """Whether this lock holds the folder (not so any more if it has expired and another took over)."""
+        """The link by which this lock holds the folder; None where it does not (another took over an expired one)."""
         links = chain(self.folder)
-        return bool(links) and links[-1].token == self.token
+        return links[-1] if links and links[-1].token == self.token else None
+
+    def clear(self):
+        """Remove locks that count no more, and what processes left that were killed while locking."""
+        with contextlib.suppress(OSError):
+            names = os.listdir(self.folder)  # before the chain, which may grow
+            count = {os.path.basename(link.path) for link in chain(self.folder)}
+            for name in set(filter(LEFT.fullmatch, names)) - count:
+                with contextlib.suppress(OSError):
+                    os.unlink(os.path.join(self.folder, name))
 
     def beat(self):
         """Show others that the owner lives."""
         if self.token is not None:
             with contextlib.suppress(OSError):
-                if self.held():
-                    os.utime(self.path)
+                if link := self.held():
+                    os.utime(link.path)
 
     def release(self):
         """Unlock the folder; safe to call twice. The first link goes first: without it, no other counts."""
-        token, self.token = self.token, None
-        links = chain(self.folder) if token else []
-        if links and links[-1].token == token:
-            for link in links:
-                with contextlib.suppress(OSError):
-                    os.unlink(link.path)
-        if token:
-            with contextlib.suppress(OSError):
-                os.rmdir(self.folder)  # goes only if nothing is left in it
+        if self.token is None:
+            return
+        with contextlib.suppress(OSError):
+            if self.held():
+                self.clear()
+                for link in chain(self.folder):
+                    with contextlib.suppress(OSError):
+                        os.unlink(link.path)
+        self.token = None
+        with contextlib.suppress(OSError):
+            os.rmdir(self.folder)  # goes only if nothing is left in it
 
     def __enter__(self):
         return self
@@ -176,14 +235,18 @@ class Lock:
 class Heartbeat:
     """Keeps locks alive from a thread while their owner trains; at the end releases those still held.
 
-    `with Heartbeat(locks): ...`. Machines that share a folder need it, and clocks that agree to a minute.
+    `with Heartbeat(locks) as beat: ...; beat.add(more)`. Machines that share a folder need it.
     """
 
-    def __init__(self, locks, every=10.0):
-        self.locks = [lock for lock in locks if lock is not None]
-        self.every = every
+    def __init__(self, locks=(), every=10.0):
+        self.locks, self.every = [], every
+        self.add(locks)
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+
+    def add(self, locks):
+        """Keep these alive as well; None stands for no lock, and those that were released are dropped."""
+        self.locks = [lock for lock in [*self.locks, *locks] if lock is not None and lock.token is not None]
 
     def _run(self):
         while not self._end.wait(self.every):

@@ -1,16 +1,21 @@
 """What a run leaves: its tables as text that reads back to the same bits, and its row in the table."""
 
+import io
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from aqa_lib.data.files import limits
 from aqa_lib.errors import UserError
-from aqa_lib.ledger.files import read_json
+from aqa_lib.ledger.checksums import intact
+from aqa_lib.ledger.files import parsed
+from aqa_lib.plain_json import from_json
 
+WEIGHTS = "weights.safetensors"
 COLUMNS = [
     "id",
     "state",
@@ -50,10 +55,10 @@ def types(table):
     return {str(name): "str" if kind == "object" else str(kind) for name, kind in table.dtypes.items()}
 
 
-def from_csv(path, types):
+def from_csv(file, types):
     """A table written by `to_csv`; its floats by way of text, as pandas before 3.1 reads them inexactly."""
     real = {name: kind for name, kind in types.items() if kind.startswith("float")}
-    table = pd.read_csv(path, dtype=types | dict.fromkeys(real, "str"), keep_default_na=False, na_values=[""])
+    table = pd.read_csv(file, dtype=types | dict.fromkeys(real, "str"), keep_default_na=False, na_values=[""])
     return table.astype(dict.fromkeys(real, object)).astype(real)
 
 
@@ -68,19 +73,25 @@ class Record:
     predictions: pd.DataFrame
     run: dict  # all of run.json
     folder: Path
+    held: pd.DataFrame | None = None  # predictions of the labelled items of the fold that was held out
+    files: dict | None = field(default=None, repr=False)  # {name: checksum}, None of a run from before there were any
 
     @classmethod
     def of(cls, folder, found):
         """The run in `folder`, whose metrics.json holds `found`."""
+        sums = found.get("files")
+
+        def read(name):
+            return intact(folder / name, (sums or {}).get(name))
+
         try:
-            run = read_json(folder / "run.json")
-            tables = [from_csv(folder / f"{name}.csv", run["types"][name]) for name in ("curve", "predictions")]
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"run {folder.name} in {folder.parent} was damaged after it was written ({error}): delete it "
-                "and train it again"
-            ) from error
-        return cls(folder.name, found["spec"], found["metrics"], *tables, run, folder)
+            run = parsed(read("run.json"))
+            tables = {t: from_csv(io.BytesIO(read(f"{t}.csv")), types) for t, types in run["types"].items()}
+            curve, predictions = tables["curve"], tables["predictions"]
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise damaged(folder, error) from error
+        about = folder.name, found["spec"], found["metrics"]
+        return cls(*about, curve, predictions, run, folder, tables.get("held"), sums)
 
     def weights(self):
         """The trained weights as arrays; a UserError where the run was not asked to keep them."""
@@ -91,13 +102,25 @@ class Record:
         return self._kept()[1]
 
     def _kept(self):
-        path = self.folder / "weights.safetensors"
-        if not path.exists():
+        path = self.folder / WEIGHTS
+        if not (path.exists() if self.files is None else WEIGHTS in self.files):
             raise UserError(
                 f"run {self.id} kept no weights: ask for it again with Study.train(..., weights=True), which trains it "
                 "once more and keeps them"
             )
+        try:
+            intact(path, (self.files or {}).get(WEIGHTS))
+        except ValueError as error:
+            raise damaged(self.folder, error) from error
         return unpacked(path)
+
+
+def damaged(folder, why):
+    """The UserError of a run that is not what was written."""
+    return UserError(
+        f"run {folder.name} in {folder.parent} was damaged after it was written ({why}): "
+        f"`aqa runs repair --study {folder.parent.name}` trains it again"
+    )
 
 
 def packed(arrays, about=None):
@@ -116,11 +139,14 @@ def unpacked(path):
 
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            text = json.loads((file.metadata() or {})["aqa"])
-            return arrays | {name: np.array(words, dtype=str) for name, words in text["words"].items()}, text["about"]
+            arrays = limits.tensors(path, file)
+            text = from_json((file.metadata() or {})["aqa"])
+        for name, words in text["words"].items():
+            arrays[name] = np.array(limits.check_words(words, name), dtype=str)
+        return arrays, text["about"]
     except Exception as error:  # of many kinds, in a file that something else wrote
-        raise UserError(f"{path} is no weights file of this study ({error}): train its run again") from error
+        why = limits.reason(error)
+        raise UserError(f"{path} is no weights file of this study ({why}): train its run again") from error
 
 
 def flat(values, prefix=""):

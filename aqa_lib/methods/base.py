@@ -13,13 +13,14 @@ from aqa_lib.tasks import SCALE
 
 __all__ = ["SCALE", "Method", "Setting"]
 
+LARGEST, LONGEST = 1e30, 2**63 - 1  # float32 ends at 3e38, and whole numbers have 64 bits
 SEED = {"seed": Setting(0, "seed of weights, batches, masks and dropout", low=0, per_run=True)}
 LOOP = {  # the training loop of methods with gradients
-    "steps": Setting(600, "optimiser steps", low=1, per_run=True),
+    "steps": Setting(600, "optimiser steps", 1, 10**8, per_run=True),
     "every": Setting(0, "steps between evaluations (0: a tenth of the steps)", low=0, per_run=True),
-    "batch": Setting(32, "labelled, and as many unlabelled, videos a step", low=2),
+    "batch": Setting(32, "labelled, and as many unlabelled, videos a step", 2, 65536),
     "optimiser": Setting("adam", "optimiser", choices=("adam", "sgd")),
-    "lr": Setting(5e-4, "learning rate", low=0, per_run=True),
+    "lr": Setting(5e-4, "learning rate", above=0, high=LARGEST, per_run=True),
     "weight_decay": Setting(1e-4, "L2 penalty, as torch's optimisers add it", low=0, per_run=True),
     "momentum": Setting(0.0, "momentum of SGD", 0, 1),
     "aside": Setting(
@@ -139,7 +140,7 @@ class Method:
         return {}
 
     def read(self, out, data, items, settings):
-        """One run's predictions as its task measures them; scores stay as they are."""
+        """One run's predictions as its task measures them; early stopping and a restored run do without."""
         return out
 
     def ragged(self, data):
@@ -163,7 +164,19 @@ class Method:
     def resolve(self, run):
         """Every setting of a run, checked: {name: value}; an unknown or impossible one is one sentence."""
         where = f"method {self.name}"
+        if not isinstance(run, dict):
+            raise UserError(f"{where}: the settings of a run are a mapping such as {{'seed': 0}}, but got {run!r}")
         full = resolve(where, self.settings(), run)
+        for name, others in tasks.get(self.task).spare.items():
+            if not full[name]:
+                if given := [n for n in others if n in run]:
+                    raise UserError(f"{where}: {given[0]} means nothing with {name} = 0: give {name}, or leave it out")
+                full = {n: v for n, v in full.items() if n not in (name, *others)}
+        for name, value in full.items():
+            if isinstance(value, float) and not abs(value) <= LARGEST:
+                raise UserError(f"{where}: {name} = {value} is beyond {LARGEST:g}, where numbers of a network end")
+            if isinstance(value, int) and not abs(value) <= LONGEST:
+                raise UserError(f"{where}: {name} is beyond {LONGEST}, the largest whole number of 64 bits")
         if full.get("fraction", 1) <= 0:
             raise UserError(f"{where}: fraction = 0 leaves no labels; give a share in (0, 1]")
         if self.gradient:
@@ -210,7 +223,7 @@ class Method:
                 raise UserError(f"method {self.name} is given {name}, which is not known of {who}: fill it in there")
 
 
-SHARES = Setting(10, "equal shares that heads read of a video where videos differ in length", low=1)
+SHARES = Setting(10, "equal shares that heads read of a video where videos differ in length", 1, 10_000)
 
 
 def linear(mean, scale, coefficients, intercept):

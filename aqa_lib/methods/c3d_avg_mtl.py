@@ -40,7 +40,7 @@ class MultiTask(SingleTask):
         "attributes": Setting(1.0, "weight of the attributes' cross-entropies", low=0, per_run=True),
         "captions": Setting(0.01, "weight of the captions' log-likelihood", low=0, per_run=True),
         "words": Setting(256, "most words of the vocabulary, two signs among them", low=3),
-        "length": Setting(100, "most words of a caption; the rest is not told", low=1),
+        "length": Setting(100, "most words of a caption; the rest is not told", 1, 1000),
         "drop": Setting(0.5, "dropout before the words, in steps of 1/256", 0, 0.99),
     }
     PLACES = {"drop": 1}

@@ -39,8 +39,8 @@ class Coreg(Method):
     masks = True
     SETTINGS = {
         "k": Setting(3, "neighbours whose mean score is the prediction", low=1),
-        "p1": Setting(2, "order of the first regressor's Minkowski distance", low=1),
-        "p2": Setting(5, "order of the second regressor's Minkowski distance", low=1),
+        "p1": Setting(2, "order of the first regressor's Minkowski distance", 1, 100),
+        "p2": Setting(5, "order of the second regressor's Minkowski distance", 1, 100),
         "iterations": Setting(100, "most rounds in which each regressor may label one video", low=0),
         "pool": Setting(100, "unlabelled videos that are looked at in a round", low=1),
         "exchange": EXCHANGE,

@@ -48,7 +48,7 @@ class TeacherReferenceStudent(Method):
     title = "TRS"
     small = {"depth": 2}
     SETTINGS = {
-        "depth": Setting(8, "blocks of the mixer", low=1),
+        "depth": Setting(8, "blocks of the mixer", 1, 100),
         "weight": Setting(1.0, "weight of the unlabelled videos' loss", low=0, per_run=True),
         "burn_in": Setting(0.25, "share of the steps that learn from labelled videos alone", 0, 1, per_run=True),
         "decay": Setting(0.99, "share of its weights that the teacher keeps at a step", 0, 1),

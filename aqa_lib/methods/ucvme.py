@@ -40,7 +40,7 @@ class UncertaintyConsistency(Encoded):
         "shares": SHARES,
         "drop": Setting(0.05, "dropout of the encoders, in steps of 1/256", 0, 0.99),
         "weight": Setting(10.0, "weight of the losses on unlabelled videos", low=0, per_run=True),
-        "passes": Setting(5, "passes with dropout whose mean is a pseudo-label", low=1),
+        "passes": Setting(5, "passes with dropout whose mean is a pseudo-label", 1, 1000),
         "variance": Setting("mean", "log variance in the labelled loss", choices=("mean", "own")),
         "exchange": EXCHANGE,
     }

@@ -11,14 +11,17 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
+from aqa_lib.batch import answers
 from aqa_lib.batch.execute import current, place
 from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError, choose
-from aqa_lib.ledger.files import read_json, write
+from aqa_lib.ledger.checksums import checksum
+from aqa_lib.ledger.files import write
 from aqa_lib.paths import outputs, relative, writable
 from aqa_lib.report.safe import SCRIPT, TEMPLATES, allowed, figure_json, markdown, policy
 from aqa_lib.study.answer import words_only
 
+PNG_END = b"IEND\xaeB`\x82"  # the last chunk of every PNG
 SHOWN = ("torch", "numpy", "scipy", "pandas", "plotly", "papermill")
 
 
@@ -30,7 +33,8 @@ def build(study):
     copy_plotly(folder / "plotly.min.js")
     pictures(cards, place(study))
     for item in cards:
-        item["page"] = notebook_page(place(study) / f"{item['name']}.ipynb", folder / "notebooks")
+        source = place(study) / f"{item['name']}.ipynb"
+        item["page"] = notebook_page(source, folder / "notebooks") if item["state"] != "damaged" else None
         item["png"] = f"../notebooks/{item['name']}.figure.png" if item.get("picture") else None
     content = {
         "study": study,
@@ -54,17 +58,20 @@ def read_manifest(study):
             raise UserError(f"no study has been run in {outputs()} yet: `aqa study configs/study.yaml` runs one")
         choose("study", study, known)
     try:
-        return read_json(path)
-    except (OSError, ValueError) as error:
+        return answers.manifest(path)
+    except ValueError as error:
         raise UserError(f"cannot read {relative(path)} ({error}): `aqa study CONFIG` writes it again") from None
 
 
 def card(entry, command, folder):
-    """All that the page says of one notebook; its state is done, outdated, failed or missing."""
+    """All that the page says of one notebook; its state is done, outdated, failed, missing or damaged."""
     name = entry["name"]
     found = entry | {"state": "missing", "surrogate": False}
     found["command"] = f"{command} --only {name} --force"
-    answer, failed = (read_json(folder / f"{name}.{kind}.json") for kind in ("answer", "failed"))
+    try:
+        answer, failed = answers.whole(folder, name)
+    except ValueError as error:
+        return found | {"state": "damaged", "damage": str(error)}
     if failed:
         found |= failed | {"state": "failed"}
     elif answer:
@@ -114,7 +121,7 @@ def copy_plotly(path):
     import plotly
 
     source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    if not path.exists() or path.stat().st_size != source.stat().st_size:
+    if not path.is_file() or path.read_bytes() != source.read_bytes():
         write(path, source.read_bytes())
 
 
@@ -126,16 +133,16 @@ def pictures(cards, folder):
     for item in cards:
         if item.get("figure"):
             source, path = folder / f"{item['name']}.figure.json", folder / f"{item['name']}.figure.png"
-            if not newer(path, source):
+            if not newer(path, source) or not path.read_bytes().endswith(PNG_END):
                 wanted[str(path)] = source.read_text()
     save_pngs(wanted)
     for item in cards:
-        item["picture"] = bool(item.get("figure")) and (folder / f"{item['name']}.figure.png").exists()
+        item["picture"] = bool(item.get("figure")) and (folder / f"{item['name']}.figure.png").is_file()
 
 
 def newer(made, *sources):
     """Whether a file is there and not older than what it is made from."""
-    return made.exists() and made.stat().st_mtime >= max(source.stat().st_mtime for source in sources)
+    return made.is_file() and made.stat().st_mtime >= max(source.stat().st_mtime for source in sources)
 
 
 def notebook_page(path, folder):
@@ -143,9 +150,28 @@ def notebook_page(path, folder):
     if not path.exists():
         return None
     target = folder / f"{path.stem}.html"
-    if not newer(target, path, *TEMPLATES.iterdir()):
-        write(target, notebook_html(path))
+    made_from = checksum(b"".join(file.read_bytes() for file in (path, *sorted(TEMPLATES.iterdir()))))
+    if not stands(target, made_from):
+        try:
+            html = notebook_html(path)
+        except Exception:  # of many kinds, in a notebook that something else wrote
+            return None
+        write(target, f"{html}\n{mark(made_from, html)}")
     return f"notebooks/{target.name}"
+
+
+def mark(made_from, html):
+    """The last line of a page: checksums of what it was made from, and of itself."""
+    return f"<!-- {made_from} {checksum(html)} -->"
+
+
+def stands(path, made_from):
+    """Whether a page is there as it was made, and of these sources."""
+    try:
+        html, _, last = path.read_text().rpartition("\n")
+    except (OSError, ValueError):
+        return False
+    return last == mark(made_from, html)
 
 
 def notebook_html(path):

@@ -9,7 +9,7 @@ from aqa_lib.ledger.files import write
 from aqa_lib.ledger.identity import commit
 from aqa_lib.report.markdown import escaped
 from aqa_lib.report.page import card, read_manifest
-from aqa_lib.report.results import answers
+from aqa_lib.report.results import answered
 from aqa_lib.study.study import default_device, describe
 
 KEPT = "docs/results"  # where configs of this study keep what they found
@@ -23,7 +23,7 @@ def update_readme(path, study):
     put(path, "results", results(cards, manifest))
     for folder in sorted(path for path in (path.parent / KEPT).glob("*") if path.is_dir()):
         if f"<!-- {folder.name}:begin -->" in path.read_text():
-            put(path, folder.name, "\n".join(answers(folder, f"{KEPT}/{folder.name}")))
+            put(path, folder.name, "\n".join(answered(folder, f"{KEPT}/{folder.name}")))
 
 
 def put(path, what, lines):

@@ -18,10 +18,11 @@ import re
 import shlex
 import time
 
+from aqa_lib.batch import answers
 from aqa_lib.batch.execute import place
 from aqa_lib.batch.plan import first_sentence
 from aqa_lib.errors import UserError
-from aqa_lib.ledger.files import read_json, write
+from aqa_lib.ledger.files import write
 from aqa_lib.paths import outputs, relative, root
 from aqa_lib.report.markdown import escaped, markdown_table
 from aqa_lib.report.page import numeric
@@ -64,14 +65,13 @@ def written(entry, command, source, target):
     """[page] of one notebook, after its raw numbers; [] where it has no answer to what is asked now."""
     name, command = entry["name"], repeating(command, entry["name"])
     try:
-        answer = read_json(source / f"{name}.answer.json")
+        answer = answers.read(source, name)
         if answer is None or answer["key"] != entry["key"]:
             return []
-        raw = raw_numbers(source / f"{name}.numbers.csv") if answer.get("numbers") is not None else None
+        numbers = answers.beside(source, name, answer, "numbers.csv") if answer["numbers"] is not None else []
+        raw = raw_numbers(*numbers) if numbers else None
         file = None if raw is None else f"{name}.csv" + ".gz" * raw.startswith(GZIP)
         content = page(answer, command, file)
-    except FileNotFoundError:
-        raise UserError(f"{name}: the raw numbers of its answer are gone: `{command}` runs it again") from None
     except (ValueError, KeyError, TypeError) as error:
         why = f"{type(error).__name__}: {error}"
         raise UserError(f"{name}: its answer is damaged ({why}): `{command} --force` runs it again") from None
@@ -83,9 +83,9 @@ def written(entry, command, source, target):
     return [target / f"{name}.md"]
 
 
-def raw_numbers(path):
+def raw_numbers(kept):
     """The bytes of the raw numbers as they are published, compressed where they are many."""
-    raw = public(path.read_text()).encode()
+    raw = public(kept.decode()).encode()
     return gzip.compress(raw, mtime=0) if len(raw) > MOST else raw  # no date: equal numbers are equal bytes
 
 
@@ -97,6 +97,7 @@ def page(answer, command, file=None):
     lines = [f"# {words_only(answer['question'])}", ""]
     lines += [BADGE, ""] if answer["surrogate"] else []
     lines += [words_only(answer["text"]), ""]
+    lines += [f"Behind it: {escaped(answer['behind'])}.", ""] if answer.get("behind") else []
     if answer["table"]:
         lines += [*markdown_table(answer["table"], numeric(answer["table"])), ""]
     if file:
@@ -144,11 +145,11 @@ def index(folder):
         if found := sorted(study.glob("*.md")):
             total = sum(known["minutes"] for known in map(facts, found) if known)
             lines += ["", f"## {study.name}", "", f"{len(found)} pages, {total:.1f} minutes in all.", ""]
-            lines += answers(study, study.name)
+            lines += answered(study, study.name)
     return ("\n".join(lines) + "\n").encode()
 
 
-def answers(study, place):
+def answered(study, place):
     """The table of a study's pages, which lie in `place` as seen from where the table stands."""
     rows = [row(f"{place}/{path.name}", facts(path)) for path in sorted(study.glob("*.md"))]
     return ["| question | answer | date | minutes |", "| --- | --- | --- | ---: |", *rows]

@@ -21,17 +21,22 @@ from itertools import product
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods, tasks
+from aqa_lib import kinds, methods, tasks
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import mapping, table, takes
+from aqa_lib.settings import Setting
+from aqa_lib.study.asked import grid
 from aqa_lib.study.comparison import run_of
-from aqa_lib.study.parts import parts_of
-from aqa_lib.study.study import grid, loaded
+from aqa_lib.study.parts import parts_of, replicates
+from aqa_lib.study.study import loaded
 from aqa_lib.study.variants import check_labels, check_methods, check_shared, with_settings
 
 ERROR = "validation_mse"  # the only column of a run's curve that is read here, beside its step
 RUN = ["variant", "fraction", "part", "draw"]
+CURVES = [*RUN, "step", "error", "lives"]
 LIVING = ("on", "weak")
+HELD = Setting(0.25, "share of the labelled videos that is held out", above=0, below=1)
 
 
 # ---- candidates
@@ -40,6 +45,8 @@ LIVING = ("on", "weak")
 def each(wanted):
     """{title: (variant, {setting: value})} of every candidate of {variant: {setting: [values]}}."""
     found = {}
+    if not isinstance(wanted, dict) or not all(isinstance(values, dict) for values in wanted.values()):
+        raise UserError(f"candidates are {{variant: {{setting: [values]}}}}, but got {wanted!r}")
     for name, values in wanted.items():
         for own in grid(**values):
             found[", ".join([name, *(f"{k} {shown(v)}" for k, v in own.items())])] = name, own
@@ -60,6 +67,7 @@ def tried(wanted, shared):
         own = methods.get(name).compared_as()
         for title, switched in {**methods.get(name).ablation, **own, name: next(iter(own.values()))}.items():
             known[title] = name, switched
+    each(wanted)
     check_shared([known[choose("variant", name, known)][0] for name in wanted], known, shared)
     found = {}
     for title, (variant, own) in each(wanted).items():
@@ -72,6 +80,7 @@ def tried(wanted, shared):
 # ---- curves
 
 
+@takes(variants=kinds.variants)
 def curves(study, data, variants, blocks, fractions, draws, held=0.25, every=50, root=None, **train):
     """The long table: variant, fraction, part, draw, step, error, lives, and NAME_state of every mechanism.
 
@@ -79,15 +88,7 @@ def curves(study, data, variants, blocks, fractions, draws, held=0.25, every=50,
     squared one on those, every `every` steps, in variances of the labelled scores; infinite where the run diverged.
     `train`: what Study.train takes (workers).
     """
-    if not 0 < held < 1:
-        raise UserError("settings are chosen on labelled videos that are held out: give a share above 0 and below 1")
-    for title, (name, _) in variants.items():
-        if not methods.get(name).gradient:
-            raise UserError(f"{title} is fitted in closed form, without a rate or steps to choose: leave it out")
-    variants = {t: (name, {**own, "validation": held, "every": every}) for t, (name, own) in variants.items()}
-    parts = parts_of(data, blocks, root)
-    check_methods(variants, parts)
-    check_labels(variants, parts, fractions)
+    variants, parts = watching(data, variants, blocks, fractions, draws, held, every, root)
     rows = []
     for name in dict.fromkeys(name for name, _ in variants.values()):
         method, titles = methods.get(name), [t for t, (other, _) in variants.items() if other == name]
@@ -101,6 +102,21 @@ def curves(study, data, variants, blocks, fractions, draws, held=0.25, every=50,
             rows += curve(study, row, settings, dict(zip(RUN, [cell[0], cell[1], str(p), cell[2]], strict=True)), size)
     found, first = pd.DataFrame(rows), [*RUN, "step", "error", "lives"]
     return found[[*first, *found.columns.drop(first)]]
+
+
+@takes(variants=kinds.variants)
+def watching(data, variants, blocks, fractions, draws, held, every, root=None):
+    """(variants that hold out a share of their labels, the parts of the blocks), all checked."""
+    HELD.check("settings are chosen on labelled videos that are held out", "held", held)
+    for title, (name, _) in variants.items():
+        if not methods.get(name).gradient:
+            raise UserError(f"{title} is fitted in closed form, without a rate or steps to choose: leave it out")
+    variants = {t: (name, {**own, "validation": held, "every": every}) for t, (name, own) in variants.items()}
+    parts = parts_of(data, blocks, root)
+    check_methods(variants, parts)
+    check_labels(variants, parts, fractions)
+    replicates(draws, parts)
+    return variants, parts
 
 
 def variance(method, world, split, settings, root):
@@ -127,6 +143,7 @@ def curve(study, row, settings, of, size):
 # ---- pooling
 
 
+@takes(table=table(*CURVES))
 def logs(table):
     """{(fraction, variant): log errors [replicates, steps]} of the table of `curves`."""
     found = {}
@@ -145,6 +162,7 @@ def mean_and_error(values):
     return np.where(finite, within.mean(0), np.inf), np.where(finite, error, np.nan)
 
 
+@takes(table=table(*CURVES))
 def pooled(table):
     """A row a (fraction, variant, step): error, the root of the pooled one, and its standard error over replicates."""
     found = []
@@ -156,6 +174,7 @@ def pooled(table):
     return pd.concat(found, ignore_index=True)
 
 
+@takes(table=table(*CURVES))
 def best(table):
     """A row a (fraction, variant): the step of least pooled error, that error, its standard error, and `within`.
 
@@ -191,6 +210,7 @@ def difference(table, fraction, one, other):
 # ---- choices
 
 
+@takes(table=table(*CURVES), wanted=mapping)
 def rate(table, wanted):
     """(the rate, a row a rate): one for all shares of labels, each rate at its best step for each share.
 
@@ -220,6 +240,7 @@ def rate(table, wanted):
     return float(chosen), rows.reset_index()
 
 
+@takes(table=table(*CURVES), wanted=mapping)
 def weights(table, wanted):
     """A row a (fraction, candidate): method, candidate, its values, `best`'s columns, states, lives, off, choice.
 
@@ -254,6 +275,7 @@ def told(runs):
     return "; ".join(found) or "-"
 
 
+@takes(table=table(*CURVES), wanted=mapping)
 def settled(table, wanted):
     """A row a (fraction, method): what comparisons use of it, and whether it does as well with something off.
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from aqa_lib import methods, tasks
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import DATA, SPLIT, takes
 
 
 def without_video(data):
@@ -24,6 +25,7 @@ def without_video(data):
     return found
 
 
+@takes(data=DATA, split=SPLIT)
 def over_draws(method, data, split, fraction, draws, how="random", **settings):
     """Predictions [draws, test items], one row a label draw, of a closed-form method of scores."""
     method = methods.get(method)

@@ -15,13 +15,14 @@ that is not the baseline's. Method and control take the same steps.
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods
+from aqa_lib import kinds, methods
 from aqa_lib.errors import choose
-from aqa_lib.evaluation import detectable_difference, holm
+from aqa_lib.evaluation import holm
+from aqa_lib.kinds import TABLE, table, takes
 from aqa_lib.study import words
-from aqa_lib.study.tables import compare
+from aqa_lib.study.tables import ITEMS, detectable, mean, paired
 from aqa_lib.study.variants import resolved
-from aqa_lib.study.words import BASELINE, BEATS, LEVEL, MARK, SAME, WORDS, clause, judged, listed, places, shown
+from aqa_lib.study.words import BASELINE, BEATS, MARK, SAME, WORDS, WORSE, clause, judged, listed, places, shown
 
 ENDING = ", control"
 GAIN, MECHANISM, TASK = "gain", "mechanism", "second task"
@@ -30,6 +31,7 @@ FAMILY = ("p (Holm)", "detectable", "verdict", "why")  # what depends on the row
 EFFECTS = GAIN, MECHANISM, TASK
 
 
+@takes(variants=kinds.variants)
 def controls(variants, of=None):
     """{title + ", control": variant} of those variants that learn from unlabelled videos; `of`: of these titles."""
     found = {}
@@ -40,6 +42,7 @@ def controls(variants, of=None):
     return found
 
 
+@takes(found=table(*KEY, "value"))
 def effects(found, baseline):
     """A row a (block, fraction, variant with a control, effect): difference with its interval, Holm's p, and verdict.
 
@@ -55,30 +58,26 @@ def effects(found, baseline):
     for effect in EFFECTS:
         table = [row for row in rows if row["effect"] == effect]
         for row, p in zip(table, holm([row["p"] for row in table]), strict=True):
-            row["p (Holm)"] = p
-            if row["sd"] > 0:
-                row["detectable"] = detectable_difference(row["sd"], int(row["n"]), alpha=LEVEL / len(table))
+            row["p (Holm)"], row["detectable"] = p, detectable(row, len(table))
             row["verdict"], row["why"] = judged(row)
     columns = ["block", "fraction", "variant", "baseline", "effect", "n", "difference", "difference low",
-               "difference high", "p (Holm)", "half 1", "half 2", "detectable", "mechanism", "verdict",
+               "difference high", "p (Holm)", "half 1", "half 2", "detectable", ITEMS, "mechanism", "verdict",
                "why"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns)
+    return table.drop(columns=ITEMS) if table[ITEMS].isna().all() else table
 
 
 def _row(part, title, effect, baseline):
     """One paired difference as `compare` makes it, its p before Holm's correction."""
     one, other = {GAIN: (title, baseline), MECHANISM: (title, f"{title}{ENDING}"),
                   TASK: (f"{title}{ENDING}", baseline)}[effect]  # fmt: skip
-    pair = part[part["variant"].isin([one, other])]
-    row = compare(pair, "variant", other, "value").loc[one]
-    values = pair.pivot(index=["draw", "seed"], columns="variant", values="value").dropna()
-    spread = (values[one] - values[other]).std(ddof=1) if len(values) > 1 else np.nan
-    found = {"variant": title, "baseline": baseline, "effect": effect, "n": len(values)}
-    found |= {"sd": spread, "p": row["p (Holm)"]}
-    found["mechanism"] = shown(part[part["variant"] == title])
-    return found | {c: row[c] for c in ("difference", "difference low", "difference high", "half 1", "half 2")}
+    mine = part[(part["variant"] == one) & part["value"].notna()]
+    found = {"variant": title, "baseline": baseline, "effect": effect, **paired(part, "variant", one, other)}
+    found |= {"n": found["pairs"], ITEMS: mean(mine, "value")[ITEMS] if len(mine) else np.nan}
+    return found | {"mechanism": shown(part[part["variant"] == title])}
 
 
+@takes(table=TABLE, effects=TABLE)
 def with_controls(table, effects, off=None):
     """A summary with its variants' differences from their controls; `off`: what `apart` set aside, at its foot.
 
@@ -135,20 +134,41 @@ def credited(table, baseline, names):
         text = "; ".join(spoken(who, said, baseline, named) for said, who in clauses.items())
         if len(text.split()) <= WORDS:
             return f"{text[0].upper()}{text[1:]}."
-    return f"What beats {baseline}, and its own control, stands in the table."
+    alive, many = rows_on(table[table["variant"].isin(names)]), len(names) > 1
+    gain, mechanism = (set(alive.loc[alive["effect"] == effect, "verdict"]) for effect in (GAIN, MECHANISM))
+    who, own = ("The variants", "their controls") if many else (next(iter(names.values())), "its control")
+    text = f"{who} {tally(gain, baseline, many)}; {'they' if many else 'it'} {tally(mechanism, own, many)}"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def tally(said, other, many=False):
+    """What a set of verdicts says together: "beats AA in part and is worse than AA in part", or "... everywhere"."""
+    verbs = {BEATS: "beat", WORSE: "are worse than"} if many else {BEATS: BEATS, WORSE: WORSE}
+    if len(said) < 2:
+        return f"{verbs.get(*said, *said)} {other} everywhere" if said else f"cannot be compared with {other}"
+    told = [f"{verb} {other} in part" for word, verb in verbs.items() if word in said]
+    told += [f"nowhere {verbs[BEATS]} {'them' if many and other[0] == 't' else 'it'}"] * (BEATS not in said)
+    return " and ".join(told)
+
+
+def rows_on(rows):
+    """Those whose mechanism was on."""
+    return rows[~rows["mechanism"].str.startswith(MARK)]
 
 
 def fate(rows):
-    """(gain, mechanism) of one variant, each ((place, verdict), ...), where its mechanism was on; () if nowhere."""
-    on = rows[~rows["mechanism"].str.startswith(MARK)]
-    return tuple(tuple(places(on[on["effect"] == effect]).items()) for effect in (GAIN, MECHANISM)) if len(on) else ()
+    """(gain, mechanism, whether it was off elsewhere) of one variant, the first two each ((place, verdict), ...) where
+    its mechanism was on; () if nowhere."""
+    on = rows_on(rows)
+    told = (tuple(places(on[on["effect"] == effect]).items()) for effect in (GAIN, MECHANISM))
+    return (*told, len(on) < len(rows)) if len(on) else ()
 
 
 def spoken(who, said, baseline, named=True):
     """A clause: S4AQA beats AA and its control."""
     if not said:
         return f"the mechanism of {listed(who)} was off"
-    gain, mechanism = map(dict, said)
+    gain, mechanism, elsewhere = dict(said[0]), dict(said[1]), said[2]
     own = "its control" if len(who) == 1 else "their controls"
     if gain == mechanism:
         joined = f"{baseline} {'or' if set(gain.values()) == {SAME} else 'and'} {own}"
@@ -158,9 +178,10 @@ def spoken(who, said, baseline, named=True):
         text = f"{first}{',' * (',' in first)} {'but' if set(gain.values()) == {BEATS} else 'and'} {second}"
     if len(who) > 1:
         text = text.replace("beats ", "beat ").replace("is worse", "are worse")
-    return f"{listed(who)} {text}"
+    return f"{listed(who)} {text}{' (elsewhere off)' * elsewhere}"
 
 
+@takes(table=TABLE)
 def over_controls(table):
     """A clause without numbers: which variants beat their controls, everywhere or in part; "" where none has one."""
     rows = table[(table["effect"] == MECHANISM) & ~table["mechanism"].str.startswith(MARK)]

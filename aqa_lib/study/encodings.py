@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods, tasks
+from aqa_lib import kinds, methods, tasks
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import takes
 from aqa_lib.study.comparison import run_of
-from aqa_lib.study.parts import parts_of
+from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.study import loaded
 from aqa_lib.study.variants import check_labels, check_methods, resolved
 from aqa_lib.study.words import states
@@ -37,6 +38,7 @@ class Replicate:
     labels: Labels = field(repr=False)
     spaces: dict = field(repr=False)  # title -> [N,C] of all videos, the mean-pooled features last
     states: dict  # title -> the states of its mechanisms, as text
+    worlds: bool = False  # whether every replicate has a data set of its own
 
     @property
     def training(self):
@@ -54,6 +56,7 @@ class Replicate:
         return self.labels.unlabelled[np.isfinite(self.data.scores[self.labels.unlabelled])]
 
 
+@takes(variants=kinds.variants)
 def encodings(study, data, variants, blocks, fraction, draws, *, root=None, **train):
     """[Replicate]: every variant trained with its weights kept, and its encoding of all videos, part by part.
 
@@ -66,7 +69,7 @@ def encodings(study, data, variants, blocks, fraction, draws, *, root=None, **tr
     parts = parts_of(data, blocks, root)
     check_methods(variants, parts)
     check_labels(variants, parts, [fraction])
-    where = [(part, number) for part in parts for number in range(draws)]
+    where = [(part, number) for part in parts for number, _ in replicates(draws, parts)]
     asked = {}
     for title, (name, settings) in variants.items():
         runs = [run_of(methods.get(name), settings, fraction, (n, n), part) for part, n in where]
@@ -98,12 +101,15 @@ def _replicate(study, part, number, fraction, variants, rows, root):
         spaces[title] = trained.method.encode(trained.model, trained.prepared(data).features)
     spaces[FEATURES] = np.asarray(data.features.mean(1))
     block = ", ".join(filter(None, [part.block, part.name]))
-    return Replicate(block, fraction, number, data, labels, spaces, {t: states(row) for t, row in rows.items()})
+    alive = {t: states(row) for t, row in rows.items()}
+    return Replicate(block, fraction, number, data, labels, spaces, alive, bool(part.worlds))
 
 
-def measured(replicates, measure):
-    """The long table of measure(replicate, encoding [N,C]) -> number: block, fraction, variant, draw, seed, value, and
-    the states of the run's mechanisms."""
-    rows = [(r.block, r.fraction, title, r.number, r.number, measure(r, f), r.states.get(title, ""))
+def measured(replicates, measure, called=""):
+    """The long table of measure(replicate, encoding [N,C]) -> number: block, fraction, variant, draw, seed, value, the
+    states of the run's mechanisms, whether replicates are worlds, and what the measure is `called` (metrics.BOUNDS)."""
+    rows = [(r.block, r.fraction, title, r.number, r.number, measure(r, f), r.states.get(title, ""), r.worlds)
             for r in replicates for title, f in r.spaces.items()]  # fmt: skip
-    return pd.DataFrame(rows, columns=["block", "fraction", "variant", "draw", "seed", "value", "states"])
+    return pd.DataFrame(
+        rows, columns=["block", "fraction", "variant", "draw", "seed", "value", "states", "worlds"]
+    ).assign(measure=called)

@@ -12,30 +12,36 @@ same trained networks, which it does not know of.
 import numpy as np
 import pandas as pd
 
-from aqa_lib import methods
+from aqa_lib import kinds, methods
 from aqa_lib.errors import UserError, choose
 from aqa_lib.evaluation import Interval, holm, paired_interval, pairwise_accuracy, two_level_bootstrap
+from aqa_lib.evaluation.statistics import equal
+from aqa_lib.kinds import mapping, table, takes
 from aqa_lib.study.comparison import run_of
 from aqa_lib.study.effects import ENDING
-from aqa_lib.study.parts import parts_of
+from aqa_lib.study.parts import parts_of, replicates
 from aqa_lib.study.tables import halves
 from aqa_lib.study.words import WORDS, clause, judged, places, shown, states
 
 CELL = ["block", "fraction"]
 
 
+@takes(variants=kinds.variants)
 def by_group(study, data, variants, blocks, fractions, draws, root=None):
-    """A row a (block, fraction, variant, draw, group): the pairwise accuracy of the group's test pairs, as `value`.
+    """A row a (block, fraction, variant, draw, group): the pairwise accuracy of the group's test pairs, as `value`, and
+    `items`, how many test items these pairs hold.
 
     The mean over the levels of the set's `within`, and over the parts of a block; NaN where a run failed. Each run
     counts at its last evaluation; `run` and `states` are its name and those of its mechanisms, joined over parts.
     Runs that `compare_variants` has trained are read.
     """
     rows = []
-    for part in parts_of(data, blocks, root):
+    parts = parts_of(data, blocks, root)
+    pairs_of = replicates(draws, parts)
+    for part in parts:
         pairs = tested(part)
         for title, (name, settings) in variants.items():
-            asked = [(f, d) for f in part.fractions or fractions for d in range(draws)]
+            asked = [(f, d) for f in part.fractions or fractions for d, _ in pairs_of]
             runs = [run_of(methods.get(name), settings, f, (d, d), part) for f, d in asked]
             worlds = [part.replicate(d) for _, d in asked]
             table = study.train(name, worlds, part.split, runs, root=root)
@@ -44,11 +50,19 @@ def by_group(study, data, variants, blocks, fractions, draws, root=None):
                 if run["state"] == "complete":
                     found = accuracies(part.data, pairs, last(study.read(run["id"]), part.data))
                 of = part.block, f, title, d
-                rows += [(*of, group, value, run["id"], states(run)) for group, value in found.items()]
-    table = pd.DataFrame(rows, columns=[*CELL, "variant", "draw", "group", "value", "run", "states"])
+                held = sizes(part.data, pairs)
+                rows += [(*of, group, value, held[group], run["id"], states(run)) for group, value in found.items()]
+    table = pd.DataFrame(rows, columns=[*CELL, "variant", "draw", "group", "value", "items", "run", "states"])
     together = table.groupby([*CELL, "variant", "draw", "group"], sort=False)
     mean = lambda values: values.mean(skipna=False)  # noqa: E731
-    return together.agg(value=("value", mean), run=("run", "; ".join), states=("states", "; ".join)).reset_index()
+    joined = {name: (name, "; ".join) for name in ("run", "states")}
+    return together.agg(value=("value", mean), items=("items", "sum"), **joined).reset_index()
+
+
+def sizes(data, pairs):
+    """{group: how many items its pairs [P, 2] hold}."""
+    groups, counts = np.unique(data.groups[np.unique(pairs)], return_counts=True)
+    return dict(zip(groups, counts, strict=True))
 
 
 def tested(part):
@@ -77,6 +91,7 @@ def accuracies(data, pairs, scores):
     return pd.DataFrame(each, columns=["group", "value"]).groupby("group")["value"].mean().to_dict()
 
 
+@takes(each=table(*CELL, "variant", "draw", "group", "value"), differences=mapping)
 def over_groups(each, differences, level=0.95, resamples=2000):
     """A row a (block, fraction, difference): its mean with the two-level interval over label draws and groups.
 
@@ -98,7 +113,10 @@ def over_groups(each, differences, level=0.95, resamples=2000):
                 "mechanism": shown(two[0].drop_duplicates("run")),
             }
             row |= {"first": a.stack().mean(), "second": b.stack().mean()}
-            rows.append(row | difference((a - b).dropna(), level, resamples))
+            row |= difference((a - b).dropna(), level, resamples)
+            if "items" in part:
+                row["test items"] = int(part.groupby("group")["items"].max().sum())
+            rows.append(row)
     table = pd.DataFrame(rows)
     table["p (Holm)"] = holm(table["p (Holm)"])
     table["verdict"], table["why"] = zip(*(judged(row) for _, row in table.iterrows()), strict=True)
@@ -109,7 +127,10 @@ def difference(gap, level=0.95, resamples=2000):
     """What a table says of differences gap, a row a label draw and a column a group; p before Holm's correction."""
     found, by_group = Interval(*[np.nan] * 3), gap.mean()
     p, parts = np.nan, {"half 1": np.nan, "half 2": np.nan}
-    if len(gap):
+    if len(gap) and equal(gap.to_numpy()):
+        found = found._replace(mean=float(gap.to_numpy().mean()))  # nothing differs: there is no interval, and no p
+        parts |= halves(by_group)
+    elif len(gap):
         how = dict(statistic=mean_of_rows, level=level, resamples=resamples)
         found = two_level_bootstrap(gap.to_numpy(), np.zeros(gap.shape[1]), **how)
         p, parts = paired_interval(by_group, 0 * by_group, level).p_t, parts | halves(by_group)

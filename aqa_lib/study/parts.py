@@ -23,12 +23,25 @@ from itertools import product
 
 import pandas as pd
 
+from aqa_lib import data as data_sets
 from aqa_lib.data import AssessmentSet, splits
 from aqa_lib.data.splits import Split
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import mapping, takes
+from aqa_lib.settings import Setting, from_yaml
+from aqa_lib.study.asked import named as named_set
 from aqa_lib.study.study import loaded
 
-KEYS = ("split", "options", "parts", "fractions", "worlds", "pool", "published")
+BLOCK = {
+    "options": Setting({}, "options of its data set", optional=True),
+    "parts": Setting({}, "options, each with a list of values, such as {task: [Suturing]}", optional=True),
+    "worlds": Setting({}, "options that count on with the replicate, such as {seed: 100}", optional=True),
+    "fractions": Setting([0.1], "shares of labels of this block alone", above=0, high=1, optional=True),
+    "pool": Setting(False, "whether predictions of folds are joined"),
+    "published": Setting(None, "whether published numbers are of this protocol", kind=bool),
+}
+KEYS = ("split", *BLOCK)
+DRAWS = Setting(10, "label draws, or worlds where blocks have them", 1, 10_000)
 
 
 @dataclass(frozen=True)
@@ -54,10 +67,35 @@ class Part:
         return ", ".join([f"block {self.block!r}", *filter(None, [self.name]), f"split {self.split}"])
 
 
+def replicates(draws, parts):
+    """[(draw, seed)] of so many draws, each with the seed of its number, or of a list of such pairs.
+
+    A UserError where the world of one of them cannot be.
+    """
+    if isinstance(draws, (list, tuple)):
+        pairs = [tuple(pair) if isinstance(pair, (list, tuple)) else () for pair in draws]
+        if not pairs or not all(len(pair) == 2 and all(type(n) is int and n >= 0 for n in pair) for pair in pairs):
+            raise UserError(f"draws takes a number, or pairs (draw, seed) such as [(0, 1)], but got {draws!r}")
+    else:
+        pairs = [(d, d) for d in range(DRAWS.check("a comparison", "draws", draws))]
+    for part in parts:
+        if part.worlds:
+            options = part.replicate(len(pairs) - 1)
+            try:
+                data_sets.resolve(options.pop("name"), options)
+            except UserError as error:
+                raise UserError(f"{part}, the last of {len(pairs)} worlds: {error}") from None
+    return pairs
+
+
+@takes(axes=mapping)
 def crossed(axes, **block):
     """(blocks, labels): a block for every combination of the axes {axis: {label: options of the data set}}, all with
     what else `block` says, and a table of their labels, a row a block and a column an axis."""
     blocks, labels = {}, {}
+    for axis, labelled in axes.items():
+        if not isinstance(labelled, dict) or not labelled or not all(isinstance(o, dict) for o in labelled.values()):
+            raise UserError(f"the axis {axis!r} takes {{label: options of the data set}}, but got {labelled!r}")
     for chosen in product(*(axis.items() for axis in axes.values())):
         name = ", ".join(label for label, _ in chosen)
         options = dict(block.get("options") or {})
@@ -71,37 +109,39 @@ def parts_of(data, blocks, root=None):
     """[Part] of all blocks, each data set read once; a UserError names the block that cannot be."""
     if not isinstance(blocks, dict) or not blocks or not all(isinstance(block, dict) for block in blocks.values()):
         raise UserError("blocks takes a mapping such as {official: {split: official}, leak-free: {split: leak_free}}")
-    found = []
+    data, found = named_set(data), []
     for name, block in blocks.items():
+        if not isinstance(name, str):
+            raise UserError(f"a block's name is a word, but got {name!r}: put it in quotes")
         try:
-            found += _parts(name, block, data, root)
+            found += of_block(name, block, data, root)
         except UserError as error:
             raise UserError(f"block {name!r}: {error}, or leave the block out") from None
     return found
 
 
-def _parts(name, block, data, root):
+def of_block(name, block, data, root):
+    """The parts of one block."""
     for key in block:
         choose("key of a block:", key, KEYS)
-    values, worlds = dict(block.get("parts") or {}), dict(block.get("worlds") or {})
+    checked = {key: s.check("it", key, from_yaml(s, block[key])) for key, s in BLOCK.items() if key in block}
+    options, values, worlds = (dict(checked.get(key) or {}) for key in ("options", "parts", "worlds"))
     for key, first in worlds.items():
         if not isinstance(first, int) or isinstance(first, bool):
             raise UserError(f"a block's worlds count on from a whole number, such as {{{key}: 0}}, but got {first!r}")
     for key, those in values.items():
         if not (isinstance(those, list) and those):
             raise UserError(f"a block's part {key!r} takes a list of values, but got {those!r}")
-    for key in ("pool", "published"):
-        if not isinstance(block.get(key, False), bool):
-            raise UserError(f"{key} takes true or false, but got {block[key]!r}")
-    if worlds and block.get("pool"):
+    if worlds and checked.get("pool"):
         raise UserError("pool joins the folds of one data set, but with worlds each replicate has its own: give one")
     asked = block.get("split", "official")
-    pool, published = block.get("pool", False), block.get("published", asked == "official")
+    pool, published = checked.get("pool", False), checked.get("published")
+    published = asked == "official" if published is None else published
     found = []
     for chosen in product(*values.values()):
-        world = {**data, **(block.get("options") or {}), **dict(zip(values, chosen, strict=True)), **worlds}
+        world = {**data, **options, **dict(zip(values, chosen, strict=True)), **worlds}
         dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
-        title, fractions = ", ".join(map(str, chosen)), tuple(block.get("fractions") or ())
+        title, fractions = ", ".join(map(str, chosen)), tuple(checked.get("fractions") or ())
         made_up = dataset.meta.get("stand-in", False)
         block_name = f"{name}, stand-in" if made_up else name
         for split in named(asked, dataset):

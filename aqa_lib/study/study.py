@@ -1,6 +1,6 @@
 """What notebooks call: ask for runs, get a table; what is complete is read, the rest is trained in stacks.
 
-study = Study("explore")
+study = Study("explore")  # runs: what grid of asked.py makes
 table = study.train("s4aqa", {"name": "surrogate", "size": "quick"}, runs=grid(seed=range(3), lambda1=[1, 40]))
 """
 
@@ -10,7 +10,6 @@ import time
 import warnings
 from collections import OrderedDict
 from concurrent.futures import ProcessPoolExecutor
-from itertools import product
 from multiprocessing import get_context
 
 import numpy as np
@@ -20,41 +19,27 @@ from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.data import splits
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import takes, word, words
 from aqa_lib.ledger.identity import canonical, code_version, run_id, sources
 from aqa_lib.ledger.ledger import Ledger
-from aqa_lib.ledger.locks import Heartbeat
 from aqa_lib.ledger.record import COLUMNS, flat, row
 from aqa_lib.paths import outputs
 from aqa_lib.paths import root as study_root
 from aqa_lib.processes import end_with_parent
+from aqa_lib.study.asked import SECONDS, alike, asked_for, check_options, named
+from aqa_lib.study.claims import Claims
+from aqa_lib.study.parameters import check_notebook
 
-SECONDS = 180.0  # between two checkpoints of a stack
 WAIT = 1.0  # seconds between looks at runs that another process is training
 LOADED, ROOM = OrderedDict(), 2**29  # data sets that this process has read, and bytes that they may take
 ASKED = {}  # {(study, id): (whether this process had to train it, its seconds)}, of all runs that it has asked for
-
-
-def grid(together=(), **settings):
-    """Every combination of the settings, as a list of runs: grid(seed=range(3), lambda1=[1.0, 40.0]).
-
-    Names in `together` (each a name of `settings`) walk side by side: grid(("seed", "draw"), seed=range(3),
-    draw=range(3)) gives three runs, not nine.
-    """
-    for name, values in settings.items():
-        if isinstance(values, (str, bytes)) or not hasattr(values, "__iter__"):
-            raise UserError(f"grid: {name} takes a list of values such as [{values!r}], but got {values!r}")
-    if len({len(settings[name]) for name in together}) > 1:
-        raise UserError(f"grid: {' and '.join(together)} walk side by side, so they need equally many values")
-    walks = [dict(zip(together, values, strict=True)) for values in zip(*(settings[n] for n in together), strict=True)]
-    rest = {name: values for name, values in settings.items() if name not in together}
-    combinations = [dict(zip(rest, values, strict=True)) for values in product(*rest.values())]
-    return [{**combination, **walk} for combination in combinations for walk in (walks or [{}])]
 
 
 class Study:
     """The runs under outputs/<name>."""
 
     def __init__(self, name="explore"):
+        check_notebook()
         self.name, self.ledger = name, Ledger(outputs(name))
 
     def spec(self, method, data, split, run, root=None):
@@ -80,27 +65,26 @@ class Study:
 
         `data` ({"name": ..., options}) and `split` are one for all runs, or a list with one a run: folds, tasks and
         worlds train together. A run that is complete is read; one that another process is training is waited for; the
-        others are trained here, each written the moment it ends. A run that failed is trained again only with
+        others are trained here, a stack after another, so that a process that asks for them as well takes every other
+        stack; each is written the moment it ends. A run that failed is trained again only with
         `retry`, a complete one only where its `weights` are asked for and were not kept.
         A relative `root` is one from the study's folder. Every `checkpoint` seconds a stack saves its state, to go on
         from there after a kill (0: never).
         `workers` processes share the stacks (on a CPU: one a core, since each uses one thread).
         """
-        if isinstance(runs, dict) or not all(map(named, data if isinstance(data, list) else [data])):
-            raise UserError("Study.train takes data={'name': 'surrogate', ...} and a list of runs: [{'seed': 0}, ...]")
-        runs, root = list(runs), located(root)
-        worlds = [{"name": d} if isinstance(d, str) else dict(d) for d in alike(data, len(runs))]
-        parts = alike(split, len(runs))
-        for part in dict.fromkeys(parts):
-            splits.get(part)
-        check_device(device)
+        runs, worlds, parts = asked_for(data, split, runs)
+        check_options(root=root, device=device, at_once=at_once, weights=weights, workers=workers, retry=retry,
+                      checkpoint=checkpoint)  # fmt: skip
+        root = located(root)
         asked = self.specs(method, worlds, parts, runs, root)
         order = [run_id(spec) for spec in asked]
         todo = {id: (spec, world) for id, spec, world in zip(order, asked, worlds, strict=True)}
-        self.ledger.check_writable()
         if weights:  # what an earlier call trained without keeping them
             bare = [id for id in todo if self.ledger.state(id) == "complete" and not self.ledger.has_weights(id)]
-            self.ledger.delete(bare)
+            if bare:
+                self.ledger.delete(bare)
+        if left := [id for id in todo if not self.ended(id, retry)]:  # else the outputs may be read-only
+            self.ledger.check_writable(left)
         options = dict(device=device, at_once=at_once, weights=weights, retry=retry, checkpoint=checkpoint)
         fresh = None
         while True:
@@ -112,46 +96,37 @@ class Study:
                 self._share(workers, method, [todo[i] for i in open_ids], root, options)
                 retry, workers = False, 1  # what a worker left is done here
                 continue
-            locks = [lock for lock in self.ledger.lock_many([todo[i][0] for i in open_ids], retry=retry) if lock]
-            retry = False  # once is enough
-            if not locks:
+            free = [todo[id] for id in open_ids if self.ledger.state(id) != "running"]
+            if not (free and self._train(method, free, root, retry, device, at_once, weights, checkpoint)):
                 time.sleep(WAIT)  # somebody living has them all
-                continue
-            with Heartbeat(locks):
-                self._train(method, [todo[lock.id][1] for lock in locks], root, locks, device, at_once, weights,
-                            checkpoint)  # fmt: skip
+            retry = False  # once is enough
 
     def ended(self, id, retry):
         """Whether a run needs no training: it is complete, or has failed and is not to be tried again."""
         ending = self.ledger.ending(id)
         return ending is not None and not (retry and ending[0] == "failed")
 
-    def _train(self, method, worlds, root, locks, device, at_once, weights, checkpoint):
+    def _train(self, method, todo, root, retry, device, at_once, weights, checkpoint):
+        """Train what can be claimed of [(spec, data)], a stack at a time; whether there was any."""
         from aqa_lib.training import Checkpoints, train  # torch is slow to import: not for those who only read
 
         device, sets, parts = device or default_device(), [], {}
-        for world, lock in zip(worlds, locks, strict=True):
+        specs = [canonical(spec) for spec, _ in todo]
+        for spec, (_, world) in zip(specs, todo, strict=True):
             dataset = loaded(world["name"], root, **{k: v for k, v in world.items() if k != "name"})
             sets.append(dataset)
-            if (key := (id(dataset), lock.spec["split"])) not in parts:
-                parts[key] = splits.get(lock.spec["split"])(dataset)
-        record = describe(device)
-
-        def keep(number, result):
-            lock = locks[number]
-            if result.complete:
-                kept = result.weights, record, result.about
-                lock.complete(result.metrics, result.curve, result.predictions, *kept)
-            else:
-                lock.fail(result.reason)
-
-        saved = None
+            if (key := (id(dataset), spec["split"])) not in parts:
+                parts[key] = splits.get(spec["split"])(dataset)
+        saved, record = None, describe(device) | ({"root": root} if root else {})
         if checkpoint:
-            code = [sources(lock.code) for lock in locks]  # each its own: data sets may have different readers
-            saved = Checkpoints(self.ledger.folder / ".checkpoints", [lock.id for lock in locks], code, checkpoint)
-        split = [parts[id(d), lock.spec["split"]] for d, lock in zip(sets, locks, strict=True)]
-        train(method, sets, split, [lock.spec["settings"] for lock in locks], device=device, at_once=at_once,
-              weights=weights, on_result=keep, checkpoints=saved)  # fmt: skip
+            code = [sources(code_version(spec)) for spec in specs]  # each its own: data sets may have different readers
+            saved = Checkpoints(self.ledger.folder / ".checkpoints", list(map(run_id, specs)), code, checkpoint,
+                                lambda name: self.ledger.ending(name) is not None)  # fmt: skip
+        split = [parts[id(d), spec["split"]] for d, spec in zip(sets, specs, strict=True)]
+        with Claims(self.ledger, specs, retry, record) as claims:
+            train(method, sets, split, [spec["settings"] for spec in specs], device=device, at_once=at_once,
+                  weights=weights, on_result=claims.keep, checkpoints=saved, claim=claims.take)  # fmt: skip
+        return bool(claims.locks)
 
     def _share(self, workers, method, todo, root, options):
         """Other processes train shares of the runs that differ little in length; what one leaves is done here."""
@@ -176,13 +151,16 @@ class Study:
         """
         from aqa_lib.training import restore
 
-        named = [runs] if isinstance(runs, str) else runs
-        ids = list(runs["id"]) if hasattr(runs, "columns") else [self.ledger.find(id) for id in named]
+        table = hasattr(runs, "columns")
+        wanted = list(runs.get("id", ())) if table else [runs] if isinstance(runs, str) else runs
+        if not isinstance(wanted, (list, tuple)) or not all(isinstance(id, str) for id in wanted):
+            raise UserError(f"Study.predict takes ids of runs, or a table of runs with a column id, but got {runs!r}")
+        ids = wanted if table else [self.ledger.find(id) for id in wanted]
         ids = list(dict.fromkeys(ids))  # a run that is named twice counts once
         if not ids:
             raise UserError("nothing to predict with: name at least one run (`aqa runs` lists them)")
         if not hasattr(data, "scores"):
-            world = {"name": data} if isinstance(data, str) else dict(data)
+            world = named(data)
             data = loaded(world.pop("name"), world.pop("root", None), **world)
         out = [restore(self.read(id)).predict(data) for id in ids]
         if strange := [id for id, o in zip(ids, out, strict=True) if "score" not in o]:
@@ -216,6 +194,7 @@ class Study:
             ASKED.setdefault((self.name, id), (id in fresh, 0.0 if np.isnan(took) else float(took)))
         return table
 
+    @takes(ids=words)
     def rows(self, ids):
         """The table of these runs, in this order."""
         looks = [(id, *self.ledger.look(id)) for id in ids]
@@ -226,6 +205,7 @@ class Study:
 
     def read(self, id):
         """A complete run's record: metrics, curve, predictions."""
+        word("Study.read: id", id)
         return self.ledger.read(id)
 
 
@@ -262,36 +242,8 @@ def work(name, method, todo, root, options):
     Study(name).train(method, worlds, parts, [spec["settings"] for spec, _ in todo], root=root, **options)
 
 
-def alike(value, n):
-    """A list with one a run, of one for all or of such a list."""
-    if not isinstance(value, list):
-        return [value] * n
-    if len(value) != n:
-        raise UserError(f"Study.train: {len(value)} data sets or splits for {n} runs; give one, or one a run")
-    return value
-
-
-def named(data):
-    """Whether a data set is given by its name, alone or with options."""
-    return isinstance(data, str) or (isinstance(data, dict) and "name" in data)
-
-
 def canonical_text(world):
     return json.dumps(canonical(world), sort_keys=True)
-
-
-def check_device(device):
-    """A UserError where torch does not know the device, or the machine does not have it."""
-    wanted = device or os.environ.get("AQA_DEVICE")
-    if not wanted or wanted == "cpu":
-        return
-    import torch
-
-    try:
-        torch.empty(1, device=wanted)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        why = str(error).splitlines()[0]
-        raise UserError(f"device {wanted!r} cannot be used here ({why}): take 'cpu', or 'cuda' with a GPU") from None
 
 
 def default_device():

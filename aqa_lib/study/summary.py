@@ -11,17 +11,21 @@ Published numbers stand beside the blocks whose protocol they were measured in (
 import numpy as np
 import pandas as pd
 
+from aqa_lib.evaluation.metrics import LESS
+from aqa_lib.kinds import TABLE, table, takes
 from aqa_lib.published.tables import PRACTICE, plain
 from aqa_lib.study.comparison import RUN
+from aqa_lib.study.items import COLUMNS as BEHIND
 from aqa_lib.study.tables import compare
-from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, is_control, listed, sentence, weakest
+from aqa_lib.study.words import BEATS, NONE, SAME, WORDS, WORSE, is_control, listed, sentence, weakest
 
 ALSO = {"difference": "less", "difference low": "low, less", "difference high": "high, less",
         "p (Holm)": "p (Holm), less", "verdict": "verdict, less", "why": "why, less"}  # fmt: skip
 # columns of `averaged` beside the parts
-NOT_PARTS = ("data", "block", "published", *RUN, "value", "parts", "undefined", "failed", "states")
+NOT_PARTS = ("data", "block", "published", "measure", *RUN, "value", "parts", "undefined", "failed", "states", *BEHIND)
 
 
+@takes(found=table("block", "variant", "value"))
 def differences(found, pairs):
     """Rows of differences: pairs {name: (variant, other)}, the numbers of the one less those of the other."""
     index = ["block", "published", "fraction", "draw", "seed"]
@@ -34,10 +38,17 @@ def differences(found, pairs):
         if "states" in found:
             beside = b["states"].reindex(a.index, fill_value="")
             table["states"] = [weakest(*both) for both in zip(a["states"], beside, strict=True)]
+        if "measure" in found:
+            table["measure"] = LESS + a["measure"]
+        if set(BEHIND) <= set(found):
+            again = zip(a["resampled"], b["resampled"].reindex(a.index), strict=True)
+            again = [None if x is None or y is None or x is np.nan or y is np.nan else x - y for x, y in again]
+            table = table.assign(items=a["items"], worlds=a["worlds"], resampled=again)
         tables.append(table.reset_index())
     return pd.concat(tables, ignore_index=True)
 
 
+@takes(found=table("block", "variant", "value"))
 def summary(found, baseline, beside=None, rule="last", also=None):
     """A row a (block, fraction, variant): what `compare` gives, with the difference from `baseline` and what it says,
     `published` where there is such a number for the block's protocol, and the mean of each part.
@@ -96,6 +107,7 @@ def joined(*sentences):
     return " ".join([*kept, *([rest] if len(" ".join([*kept, rest]).split()) <= WORDS else [])])
 
 
+@takes(table=TABLE)
 def standing(table, baseline, blind=(), close=""):
     """A sentence, without numbers: who beats the baseline in all blocks and shares of labels, or in part of them.
 
@@ -112,8 +124,9 @@ def standing(table, baseline, blind=(), close=""):
     above = [name for name, said in seen.items() if set(said) == {BEATS}]
     partly = [name for name, said in seen.items() if BEATS in said and name not in above]
     guessed = {word for said in words[words.index.isin(blind)] for word in said}
-    ends = {BEATS: "; guessing without video beats it", SAME: "; guessing without video cannot be told from it"}
-    end = next((text for word, text in ends.items() if word in guessed), "; guessing without video does not reach it")
+    ends = {BEATS: "beats it", SAME: "cannot be told from it", WORSE: "does not reach it"}
+    end = next((text for word, text in ends.items() if word in guessed), "is undefined here")
+    end = f"; guessing without video {end}"
     for named in (True, False):
         first, second = (listed(n) if named or len(n) == 1 else "several methods" * bool(n) for n in (above, partly))
         verb = "beats" if len(above or partly) == 1 else "beat"

@@ -12,7 +12,7 @@ def unscored(data, split, settings):
     That is every video without a score, and every training video whose score the run's label draw left out.
     """
     labels = tasks.SCORES.labels(data, split, settings)
-    seen = np.concatenate([labels.train, labels.validation, split.test])
+    seen = np.concatenate([labels.train, labels.validation, labels.held, split.test])
     rest = np.setdiff1d(np.arange(len(data)), seen)
     if not len(rest):
         raise UserError(

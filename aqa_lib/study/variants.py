@@ -6,14 +6,19 @@
 Methods that see no video stand in every comparison: a method that does not get past them has shown no use of its video.
 """
 
-from aqa_lib import methods, tasks
+from aqa_lib import kinds, methods, tasks
 from aqa_lib.errors import UserError, choose
+from aqa_lib.kinds import mapping, takes, word, words
 from aqa_lib.methods.base import LOOP, SEED
+from aqa_lib.settings import Setting
 from aqa_lib.study.parts import parts_of
 
+FRACTIONS = Setting([0.1], "shares of the labels, each above 0", above=0, high=1, filled=True)
+EPOCHS = Setting(1, "passes over the unlabelled videos", 1, 10**6)
 OPTIMISER = ("lr", "optimiser", "momentum", "weight_decay")
 
 
+@takes(names=words, shared=mapping)
 def by_name(names, shared):
     """{title: (method, settings)}: the variants of each method with those of the `shared` settings that it knows.
 
@@ -34,6 +39,7 @@ def by_name(names, shared):
     return variants
 
 
+@takes(name=word, switched=mapping, shared=mapping)
 def versions(name, switched, shared):
     """{title: variant} of one method's versions {title: settings}; `shared` as in `by_name`, by title as well."""
     check_shared([name], [name, *switched], shared)
@@ -43,25 +49,33 @@ def versions(name, switched, shared):
     return found
 
 
+@takes(shared=mapping)
 def common(shared):
     """The shared settings without those of one method or variant: for what stands beside the versions of a method."""
     return {key: value for key, value in shared.items() if not isinstance(value, dict)}
 
 
+@takes(names=words, titles=words, shared=mapping)
 def check_shared(names, titles, shared):
-    """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method.
+    """A UserError where a name of `shared` is neither "epochs", nor one of `titles`, nor a setting of any method, or
+    where the settings of one of `titles` are no mapping.
 
     Methods that are not compared are looked at only for a setting that the others and the training loop do not know:
     what a notebook has imported is what its answer depends on.
     """
-    known = {"epochs", *titles, *methods.names(), *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
+    known = {"epochs", *SEED, *LOOP, *tasks.SCORES.choice, *tasks.SCORES.watch}
+    own = {*titles, *methods.names()}  # that have settings of their own
     for method in map(methods.get, names):
-        known |= {*method.settings(), *method.compared_as(), *method.ablation}  # `ablation`: of a notebook beside it
+        known |= {*method.settings()}
+        own |= {*method.compared_as(), *method.ablation}  # `ablation`: of a notebook beside it
     for key in shared:
-        if key not in known:
+        if key not in known | own:
             every = [methods.get(name) for name in methods.names()]
             words = {key for method in every for key in (*method.settings(), *method.compared_as())}
             choose("setting of a comparison", key, ["epochs", *methods.names(), *sorted(words)])
+    for key in shared.keys() & own:
+        if not isinstance(shared[key], dict):
+            raise UserError(f"the settings of {key!r} are a mapping such as {{lr: 0.001}}, but got {shared[key]!r}")
 
 
 def with_settings(title, name, switched, shared):
@@ -74,6 +88,7 @@ def with_settings(title, name, switched, shared):
     return {title: (name, {k: v for k, v in shared.items() if k in known} | mine | switched)}
 
 
+@takes(names=words, shared=mapping)
 def contestants(data, blocks, names, shared, root=None):
     """(variants, {title: why it is left out}): methods without video, the named methods, and what stands beside them.
 
@@ -82,6 +97,7 @@ def contestants(data, blocks, names, shared, root=None):
     return invited(parts_of(data, blocks, root), names, shared)
 
 
+@takes(names=words, shared=mapping)
 def invited(parts, names, shared):
     """The same on parts that are at hand; a UserError where nothing is left to compare."""
     names = names or [name for name in methods.every() if sees(name) and methods.get(name).compared]
@@ -96,6 +112,7 @@ def invited(parts, names, shared):
     return variants | beside, left_out | neither
 
 
+@takes(shared=mapping)
 def guesses(data, blocks, shared, root=None):
     """The methods without video that a data set has what they need for, as variants."""
     return possible(by_name(blind(), shared), parts_of(data, blocks, root))[0]
@@ -110,16 +127,19 @@ def blind():
     return [name for name in methods.guesses() if methods.get(name).compared]
 
 
+@takes(variants=kinds.variants)
 def guessed(variants):
     """The titles of those variants that see no video."""
     return [title for title, (name, _) in variants.items() if not sees(name)]
 
 
+@takes(variants=kinds.VARIANTS)
 def reference(variants, method):
     """The variant that others are compared with: the first of `method` that is left, else the first of all."""
     return next((title for title, (name, _) in variants.items() if name == method), next(iter(variants)))
 
 
+@takes(variants=kinds.VARIANTS)
 def labels_alone(variants, method):
     """The variant of `method` that learns from the labels alone, which gains are measured from; else its reference."""
     for title, (name, settings) in variants.items():
@@ -128,6 +148,7 @@ def labels_alone(variants, method):
     return reference(variants, method)
 
 
+@takes(variants=kinds.variants)
 def possible(variants, parts):
     """(variants that can be trained on every part, {title: why another cannot})."""
     left, left_out = {}, {}
@@ -141,6 +162,7 @@ def possible(variants, parts):
     return left, left_out
 
 
+@takes(variants=kinds.variants)
 def check_methods(variants, parts):
     """A UserError that names the first part on which one of the variants cannot be trained."""
     for variant in variants.values():
@@ -153,13 +175,18 @@ def check_method(method, settings, parts):
     for part in {id(part.data): part for part in reversed(parts)}.values():
         try:
             method.fits(settings, part.data)
+            if method.gradient:
+                from aqa_lib.training.packing import check_fits  # here: torch is slow to import
+
+                check_fits(method, part.data, [settings])
         except UserError as error:
             raise UserError(f"{part}: {error}") from None
 
 
+@takes(variants=kinds.variants)
 def check_labels(variants, parts, fractions):
     """A UserError that names the block and part that has too few labels for a share of them, or too many."""
-    seen = set()
+    seen, fractions = set(), FRACTIONS.check("a comparison", "fractions", fractions)
     for part in parts:
         for name, settings in variants.values():
             method = methods.get(name)
@@ -181,7 +208,11 @@ def check_labels(variants, parts, fractions):
                     raise UserError(f"{part}: {error}") from None
 
 
+@takes(settings=mapping)
 def resolved(name, settings):
+    """All settings of a variant, checked, but for `epochs`, which are steps only on a part."""
+    if "epochs" in settings:
+        EPOCHS.check(f"method {name}", "epochs", settings["epochs"])
     return methods.get(name).resolve(without_epochs(settings))
 
 
@@ -190,6 +221,7 @@ def chosen(method, run):
     return {k: v for k, v in run.items() if k not in ("fraction", "draw") or k in method.settings()}
 
 
+@takes(settings=mapping)
 def without_epochs(settings):
     """What the method itself knows of a variant's settings."""
     return {k: v for k, v in settings.items() if k != "epochs"}

@@ -5,8 +5,10 @@
     sentence(table, "AA+MSFR", "AA")                             # "AA+MSFR beats AA."
 
 A variant beats another where the interval of the paired difference lies above zero, its p is below `LEVEL` after Holm,
-and both halves of the pairs have the sign. A mechanism is a loss beside the regression: each run records its state as
-NAME_state, and a comparison keeps those of a run as text, "recovery:on alignment:off".
+and both halves of the pairs have the sign. Interval and p are over replicates and, where these share their test items,
+over the items as well (tables.py); without an interval nothing can be told. Who is first is said of a variant that
+beats every other one. A mechanism is a loss beside the regression: each run records its state as NAME_state, and a
+comparison keeps those of a run as text, "recovery:on alignment:off".
 """
 
 from collections import Counter
@@ -19,6 +21,7 @@ from aqa_lib.errors import choose
 LEVEL = 0.05
 WORDS = 25  # an answer has no more
 BEATS, WORSE, SAME, NONE = "beats", "is worse than", "cannot be told from", "cannot be compared with"
+NO_SPREAD = "draws do not differ"  # there is no interval, and nothing to judge a difference by
 BASELINE = "baseline"  # stands for the verdict in the baseline's own row
 ENDING = "_state"
 STATES = ("collapsed", "off", "unseen", "weak", "on")  # from the worst; unseen: of a method that declares no mechanism
@@ -48,6 +51,8 @@ def judged(row, baseline=None):
         return NONE, "no pair"
     if np.isnan(halves).any():
         return SAME, "fewer than 4 pairs"
+    if np.isnan(low):
+        return SAME, NO_SPREAD
     if low <= 0 <= high:
         return SAME, "interval holds zero"
     if not row["p (Holm)"] < LEVEL:

@@ -14,9 +14,11 @@ class History:
         self.method, self.data, self.split, self.settings, self.labels = method, data, split, settings, labels
         self.task = tasks.get(method.task)
         self.tested = self.task.tested(data, split)
-        self.items = np.unique(np.concatenate([self.tested, labels.validation]))  # what is predicted
-        self.test, self.watched = (np.searchsorted(self.items, i) for i in (self.tested, labels.validation))
-        self.rows, self.outs, self.last, self.best, self.waited = [], {}, 0, np.inf, 0
+        parts = self.tested, labels.validation, labels.held
+        self.items = np.unique(np.concatenate(parts))  # what is predicted
+        self.test, self.watched, self.held = (np.searchsorted(self.items, i) for i in parts)
+        self.rows, self.outs, self.held_outs = [], {}, {}
+        self.last, self.best, self.waited = 0, np.inf, 0
         self.looks = Looks(method, settings) if method.gradient else None
 
     def add(self, step, sums, predicted, found):
@@ -35,6 +37,9 @@ class History:
         # plain numbers: a checkpoint takes no others
         self.rows.append({name: _number(v) for name, v in row.items()})
         self.outs[step] = out
+        if len(self.held):
+            out = {name: v[self.held] for name, v in predicted.items()}
+            self.held_outs[step] = self.method.read(out, self.data, self.labels.held, self.settings)
         self.last = step
 
     def saw(self, step, row, over=False):
@@ -50,6 +55,7 @@ class History:
             "settings": self.settings,
             "curve": pd.DataFrame(self.rows),
             "predictions": self.task.kept(self.data, self.tested, self.outs),
+            "held": self.task.kept(self.data, self.labels.held, self.held_outs) if self.held_outs else None,
         }
 
     def result(self, seconds, kept):
@@ -67,14 +73,27 @@ class History:
 
     def state(self):
         """Plain values for a checkpoint."""
-        outs = [[step, {n: _plain(v) for n, v in out.items()}] for step, out in self.outs.items()]
-        found = {"rows": self.rows, "outs": outs, "last": self.last, "best": float(self.best), "waited": self.waited}
+        outs, held = (
+            [[step, {n: _plain(v) for n, v in out.items()}] for step, out in kept.items()]
+            for kept in (self.outs, self.held_outs)
+        )
+        found = {
+            "rows": self.rows,
+            "outs": outs,
+            "held_outs": held,
+            "last": self.last,
+            "best": float(self.best),
+            "waited": self.waited,
+        }
         return found | {"looks": self.looks.state()}
 
     def load(self, state):
         self.rows, self.last, self.best, self.waited = (state[n] for n in ("rows", "last", "best", "waited"))
         self.looks.load(state["looks"])
-        self.outs = {step: {n: _array(v) for n, v in out.items()} for step, out in state["outs"]}
+        self.outs, self.held_outs = (
+            {step: {n: _array(v) for n, v in out.items()} for step, out in state[kept]}
+            for kept in ("outs", "held_outs")
+        )
 
 
 def _number(value):

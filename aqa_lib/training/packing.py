@@ -3,6 +3,11 @@
 import numpy as np
 import torch
 
+from aqa_lib.processes import check_memory
+from aqa_lib.settings import Setting
+
+AT_ONCE = Setting(None, "how many runs a stack may hold; None: by the memory at hand", 1, 100_000, kind=int)
+TAKEN = {}  # {(method, its shape, the videos'): bytes of a run}, as this process has found them
 FEW = 4  # fewer runs than this are not worth a stack of their own
 
 
@@ -33,10 +38,28 @@ def stacks(method, data, runs, device, at_once=None, places=None):
 
 def capacity(method, data, settings, device):
     """How many runs fit in a stack: on a GPU by its free memory, on a CPU by what stays near its caches."""
-    size = int(np.prod(data.features.shape[1:]))
-    with torch.device("meta"):  # shapes without numbers
-        weights = sum(p.numel() for p in method.build([settings], data).parameters() if p.requires_grad)
-    one = 4 * 3 * settings["batch"] * size * 9 + 4 * 4 * weights  # bytes: activations; weights, gradients, moments
+    one = takes(method, data, settings)
     if torch.device(device).type == "cuda":
         return int(max(1, min(128, 0.5 * torch.cuda.mem_get_info(device)[0] // one)))
     return int(max(1, min(32, 2**26 // one)))
+
+
+def takes(method, data, settings):
+    """About how many bytes a run takes in a stack."""
+    size = int(np.prod(data.features.shape[1:]))
+    with torch.device("meta"):  # shapes without numbers
+        weights = sum(p.numel() for p in method.build([settings], data).parameters() if p.requires_grad)
+    return 4 * 3 * settings["batch"] * size * 9 + 4 * 4 * weights  # activations; weights, gradients, moments
+
+
+def check_fits(method, data, runs, device="cpu", at_once=None):
+    """A UserError where not even one run, or not the stack that is asked for, has room in memory."""
+    n = min(AT_ONCE.check("train", "at_once", at_once) or 1, len(runs))
+    for i, settings in enumerate(runs if method.gradient else ()):
+        one = data[i] if isinstance(data, list) else data
+        shape = method.name, method.shape(settings), one.features.shape[1:]
+        if shape not in TAKEN:
+            TAKEN[shape] = takes(method, one, settings)
+        what = f"method {method.name}: {f'a stack of {n} runs' if n > 1 else 'a run'}"
+        free = torch.cuda.mem_get_info(device)[0] if torch.device(device).type == "cuda" else None
+        check_memory(what, n * TAKEN[shape], "take a smaller batch, network or stack", free)

@@ -5,6 +5,7 @@ run.predict(data)["score"]                 # [N] in the judge's unit, also of un
 run.method.encode(run.model, run.prepared(data).features)
 """
 
+import math
 from dataclasses import dataclass
 from types import SimpleNamespace
 
@@ -12,13 +13,16 @@ import numpy as np
 import torch
 
 from aqa_lib import methods, tasks
+from aqa_lib.data.files.limits import reason
 from aqa_lib.data.standardise import Standard, parted
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import having, takes
 from aqa_lib.tasks import Labels
 from aqa_lib.training.pool import Pool
 from aqa_lib.training.stack import ROWS, named
 
 FORMAT = 1
+JUDGING = ("judging", "awards")  # of a set's meta: by what rule its judges make a score, and what awards they give
 
 
 def description(method, data, settings, labels):
@@ -34,6 +38,9 @@ def description(method, data, settings, labels):
         "shape": shape,  # [T, *shape]
         "ragged": bool(method.ragged(data)) if data.features is not None else False,
         "views": views,
+        "judges": None if data.judges is None else data.judges.shape[1],
+        "difficulty": data.difficulty is not None,
+        "judging": {name: data.meta[name] for name in JUDGING if name in data.meta},
     }
 
 
@@ -98,6 +105,7 @@ class Trained:
             )
 
 
+@takes(record=having("a run's record, as Study.read gives it", "weights", "about"))
 def restore(record):
     """The Trained of a run's record that was kept with its weights."""
     return trained(record.weights(), record.about())
@@ -105,19 +113,53 @@ def restore(record):
 
 def trained(weights, about, method=None):
     """The Trained of arrays and their description; `method`: where it is not found by its name."""
+    about = described(about)
     method = method or methods.get(about["method"])
     settings = method.resolve(about["settings"])
     weights, standard = parted(weights, about)
     if not method.gradient:
-        agree(method, weights, about["arrays"])
+        agree(method, weights, about.get("arrays", {}))
         return Trained(method, settings, about, arrays=weights, standard=standard)
-    model = method.build([settings], like(about))
-    model.initialise([settings["seed"]])  # its flat buffer; every number in it is replaced below
+    try:
+        model = method.build([settings], like(about))  # room, which takes memory once it is filled
+    except (RuntimeError, MemoryError) as error:
+        raise UserError(f"method {method.name}: there is no room for its network ({reason(error)})") from error
     mine = dict([*model.named_parameters(), *model.named_buffers()])  # [1, ...] each
     agree(method, weights, {name: value.shape[1:] for name, value in mine.items()})
+    model.initialise([settings["seed"]])  # its flat buffer; every number in it is replaced below
+    mine = dict([*model.named_parameters(), *model.named_buffers()])
     for name, value in mine.items():
         value.data.copy_(torch.as_tensor(weights[name])[None])
     return Trained(method, settings, about, model=model.eval(), standard=standard)
+
+
+def described(about):
+    """`about`, if it is what `description` makes; a weights file can be anybody's."""
+
+    def shape(value):
+        return whole(value) and len(value) > 1 and all(0 < n < 2**31 for n in value)
+
+    def whole(value):
+        return isinstance(value, list) and all(type(n) is int for n in value)
+
+    checks = {
+        "format": lambda v: v == FORMAT,
+        "method": lambda v: isinstance(v, str),
+        "settings": lambda v: isinstance(v, dict),
+        "scale": lambda v: isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v),
+        "data": lambda v: isinstance(v, str),
+        "shape": lambda v: v is None or shape(v),
+        "ragged": lambda v: isinstance(v, bool),
+        "views": lambda v: isinstance(v, dict) and all(map(shape, v.values())),
+        "arrays": lambda v: isinstance(v, dict) and all(map(whole, v.values())),  # of a closed-form method
+    }
+    for field, right in checks.items():
+        if not isinstance(about, dict):
+            raise UserError("a weights file has no description of its run: train the run again")
+        if not right(about.get(field, {} if field == "arrays" else ...)):
+            has = repr(about[field])[:60] if field in about else "nothing"
+            raise UserError(f"a weights file says {has} for its {field}, as none does: train its run again")
+    return about
 
 
 def agree(method, weights, shapes):
@@ -140,4 +182,11 @@ def like(about):
     shape = (0, *about["shape"])
     views = {name: SimpleNamespace(shape=(0, *s)) for name, s in about["views"].items()}
     views["rgb"] = features = SimpleNamespace(shape=shape)
-    return SimpleNamespace(features=features, view=views.__getitem__, ragged=about["ragged"], name=about["data"])
+    seats = about.get("judges")
+    judged = {
+        "judges": None if seats is None else SimpleNamespace(shape=(0, seats)),
+        "difficulty": SimpleNamespace(shape=(0,)) if about.get("difficulty") else None,
+        "meta": about.get("judging", {}),
+    }
+    view = views.__getitem__
+    return SimpleNamespace(features=features, view=view, ragged=about["ragged"], name=about["data"], **judged)

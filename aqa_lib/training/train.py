@@ -17,9 +17,10 @@ import torch
 from aqa_lib import methods, tasks
 from aqa_lib.data.standardise import standardised
 from aqa_lib.errors import UserError
+from aqa_lib.kinds import DATA, METHOD, SPLIT, or_word, several, takes
 from aqa_lib.training.alive import ROUNDS, Look, T, look
 from aqa_lib.training.history import History
-from aqa_lib.training.packing import stacks
+from aqa_lib.training.packing import check_fits, stacks
 from aqa_lib.training.stack import Stack
 
 CHECK = 25  # steps between looks for a run that diverges
@@ -37,23 +38,26 @@ class Result:
     weights: dict | None = None  # arrays by name
     about: dict | None = None  # what else is needed to use the weights (restore.py)
     reason: str = ""  # why it failed; empty where it did not
+    held: pd.DataFrame | None = None  # as predictions, of the labelled items of the fold that was held out
 
     @property
     def complete(self):
         return not self.reason
 
 
+@takes(method=or_word(METHOD), data=several(DATA), split=several(SPLIT))
 def train(method, data, split, runs, *, device="cpu", at_once=None, weights=False, compile=False, on_result=None,
-          checkpoints=None):  # fmt: skip
+          checkpoints=None, claim=list):  # fmt: skip
     """Train every run on `split` of `data`; results in the order of `runs`.
 
     `runs`: one dict of settings each (missing ones take their defaults). `data` and `split`: one for all, or a list
     with one a run. `at_once`: how many runs a stack may hold (default: by the memory at hand).
     `on_result(number, result)` is called as soon as a run ends. `checkpoints`: a Checkpoints, to go on from after a
-    kill.
+    kill. `claim(numbers)` is asked before a stack of these runs begins and says which of them to train, so that
+    processes can share the runs; the results of the others stay None.
     """
     method = methods.get(method) if isinstance(method, str) else method
-    runs = [method.resolve(run) for run in runs]
+    runs = [method.resolve(run) for run in listed(runs)]
     data = data if isinstance(data, list) else [data] * len(runs)
     splits = split if isinstance(split, list) else [split] * len(runs)
     if len(data) != len(runs) or len(splits) != len(runs):
@@ -80,9 +84,11 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         if on_result:
             on_result(number, result)
 
+    check_fits(method, data, runs, device, at_once)
     if not method.gradient:
         for i, (s, lab) in enumerate(zip(runs, labels, strict=True)):
-            end(i, _fit(method, task, data[i], splits[i], s, lab, weights))
+            if claim([i]):
+                end(i, _fit(method, task, data[i], splits[i], s, lab, weights))
         return results
     for lab, s in zip(labels, runs, strict=True):
         if method.unlabelled(s) and not len(lab.unlabelled):
@@ -97,14 +103,33 @@ def train(method, data, split, runs, *, device="cpu", at_once=None, weights=Fals
         torch.backends.cuda.matmul.allow_tf32 = stack.runs[0]["precision"] == "tf32"  # alike in a stack, not in a call
         return Loop(stack, places, weights, compile, end, checkpoints)
 
+    def resumed(wanted, claim):
+        """Train those of these runs that go on from a checkpoint; returns which have one."""
+        there = set()
+        for state, keep, places in checkpoints.found(wanted) if checkpoints else ():
+            there |= set(places)
+            mine = set(claim(places))
+            both = [(k, i) for k, i in zip(keep, places, strict=True) if i in mine]
+            if both:
+                keep, places = map(list, zip(*both, strict=True))
+                loop(places, (state, keep)).resume(state, keep).run()
+        return there
+
     with machine(device):
         left = set(range(len(runs)))
-        for state, keep, places in checkpoints.found(left) if checkpoints else ():
-            loop(places, (state, keep)).resume(state, keep).run()
-            left -= set(places)
+        left -= resumed(left, claim)
         for places in stacks(method, data, runs, device, at_once, sorted(left)):
-            loop(places).run()
+            mine = list(claim(places))
+            if anew := sorted(set(mine) - resumed(mine, list)):  # a process may have died since, and left a checkpoint
+                loop(anew).run()
     return results
+
+
+def listed(runs):
+    """The settings of runs as a list of at least one."""
+    if not isinstance(runs, (list, tuple)) or not len(runs):
+        raise UserError(f"train takes a list of at least one run, such as [{{'seed': 0}}], but got {runs!r}")
+    return list(runs)
 
 
 @contextmanager
@@ -253,23 +278,26 @@ class Loop:
         self.sums = {n: state["rows"][f"sums.{n}"][keep].to(self.stack.device) for n in loop["terms"]}
         for history, k in zip(self.histories, keep, strict=True):
             history.load(state["histories"][k])
-        self.writer.before = state["path"]
+        if len(keep) == len(state["names"]):  # else another process may go on from it, too
+            self.writer.before = state["path"]
         return self
 
 
 def _fit(method, task, data, split, settings, labels, weights):
     """A closed-form method: one fit, one row of curve."""
     start = time.perf_counter()
-    arrays = method.fit(data, split.train, labels.scores[split.train], settings)
-    items = task.tested(data, split)
-    out = method.apply(arrays, data, items, settings)
-    out = {"score": out} if isinstance(out, np.ndarray) else out
+    train = split.train[
+        np.isin(split.train, np.concatenate([labels.train, labels.unlabelled]))
+    ]  # without a fold held out
+    arrays = method.fit(data, train, labels.scores[train], settings)
     history = History(method, data, split, settings, labels)
+    out = method.apply(arrays, data, history.items, settings)
+    out = {"score": out} if isinstance(out, np.ndarray) else out
     history.add(0, {}, {name: np.asarray(v) for name, v in out.items()}, {})
     seconds = time.perf_counter() - start
     kept, looks = (None, None), {}
     if method.mechanisms(settings):
-        found = method.alive(arrays, data, split.train, labels.scores[split.train], settings)
+        found = method.alive(arrays, data, train, labels.scores[train], settings)
         looks = {name: Look(*sides) for name, sides in found.items()}
     if weights:
         from aqa_lib.training.restore import description

@@ -38,6 +38,8 @@ def complaints(nb):
         yield "it does not begin with a heading that is a question"
     if nb.cells[-1].cell_type != "code" or not ends_in_answer(nb.cells[-1].source):
         yield "its last cell does not end in answer(...)"
+    elif not {"numbers", "tested"} & {k.arg for k in ast.parse(nb.cells[-1].source).body[-1].value.keywords}:
+        yield "its answer does not say how many scored test items stand behind it: give numbers= or tested="
     for cell in codes:
         yield from code_complaints(cell)
         if reference and cell.execution_count is None:
@@ -123,7 +125,9 @@ def clean():
     """A notebook without a fault."""
     first = v4.new_code_cell("n: int = 1  # how many\nx: float | None = None  # a bound")
     first.metadata["tags"] = ["parameters"]
-    nb = v4.new_notebook(cells=[v4.new_markdown_cell("# Is it so?"), first, v4.new_code_cell('answer("yes")')])
+    nb = v4.new_notebook(
+        cells=[v4.new_markdown_cell("# Is it so?"), first, v4.new_code_cell('answer("yes", tested=0)')]
+    )
     nb.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return nb
 
@@ -135,6 +139,7 @@ FAULTS = {
     "metadata of a cell": lambda nb: nb.cells[1].metadata.update(execution={}),
     "a question": lambda nb: nb.cells[0].update(source="# It is so"),
     "does not end in answer": lambda nb: nb.cells.append(v4.new_code_cell("1")),
+    "scored test items stand behind it": lambda nb: nb.cells[2].update(source='answer("yes", surrogate=True)'),
     "exactly one parameters": lambda nb: nb.cells[1].metadata.update(tags=[]),
     "without a type": lambda nb: nb.cells[1].update(source="n = 1  # how many"),
     "without a comment": lambda nb: nb.cells[1].update(source="n: int = 1\nm: str = '#'"),

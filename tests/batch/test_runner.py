@@ -1,5 +1,7 @@
 """The runner of studies: what is checked before, what counts as done, what a crash costs."""
 
+import argparse
+import contextlib
 import json
 import signal
 import subprocess
@@ -183,6 +185,7 @@ def planned(house, **given):
         ({"rate": "1e-3"}, {"rate": 0.001}),  # what YAML 1.1 makes of 1e-3
         ({"rate": 1}, {"rate": 1.0}),
         ({"bound": None}, {"bound": None}),
+        ({"n": "3"}, {"n": 3}),
         ({"bound": "2e1"}, {"bound": 20.0}),
         ({"sizes": (3, 4)}, {"sizes": [3, 4]}),
         ({"fast": False, "n": 5}, {"fast": False, "n": 5}),
@@ -199,7 +202,7 @@ def test_parameters_arrive_with_their_type(plain, given, wanted):
     [
         ({"n": 2.0}, "'n' takes int (default 2), but got float 2.0"),
         ({"n": True}, "'n' takes int (default 2), but got bool True"),
-        ({"n": "3"}, "'n' takes int (default 2), but got str '3'"),
+        ({"n": "3.5"}, "'n' takes int (default 2), but got float 3.5"),
         ({"n": None}, "'n' takes int (default 2), but got NoneType None"),
         ({"rate": "fast"}, "'rate' takes float (default 0.01), but got str 'fast'"),
         ({"rate": True}, "'rate' takes float (default 0.01), but got bool True"),
@@ -231,6 +234,20 @@ def test_a_wrong_parameter_is_refused_with_one_sentence(plain, given, sentence):
         ("study: try\nnotebooks: [{notebook: 20_train, name: a/b}]\n", "a name is made of letters"),
         ("study: try\nnotebooks: [{notebook: 20_train, parameters: [1]}]\n", "takes a mapping"),
         ("study: [\n", "cannot read"),
+        ("study: try\nstudy: other\nnotebooks:\n  - notebook: 20_train\n", "the key 'study' stands there twice"),
+        ("study: try\nnotebooks:\n  - {notebook: 20_train, notebook: 20_train}\n", "'notebook' stands there twice"),
+        ("study: try\nnotebooks:\n  - {notebook: 20_train, parameters: {n: 1, n: 2}}\n", "'n' stands there twice"),
+        ("study: try\nnotebooks: &a [{notebook: 20_train, parameters: *a}]\n", "*a stands inside what it names"),
+        (f"study: {'[' * 3000}{']' * 3000}\n", "more than 30 levels"),
+        ("study: try\nnotebooks:\n  - {notebook: 20_train, name: [a]}\n", "a name is made of letters"),
+        ("study: try\nnotebooks:\n  - {notebook: [20_train]}\n", "reads `- notebook: 00_start`"),
+        ("study: try\nnotebooks:\n  - {notebook: 20_train, first: 3}\n", "first takes bool"),
+        ("study: try\nnotebooks:\n  - {notebook: 20_train, parameters: 0}\n", "takes a mapping"),
+        ("study: try\ntakes: [1]\nnotebooks:\n  - notebook: 20_train\n", "takes takes str"),
+        ("study: try\ndata: 0\nnotebooks:\n  - notebook: 20_train\n", "data takes a mapping"),
+        ("study: try\nnotebooks:\n  - {notebook: 20_train, parameters: {n: 2020-01-01}}\n", "but got str"),
+        ("study: try\nnotebooks:\n  - {notebook: 20_train, parameters: !!set {a}}\n", "cannot read"),
+        ("? [a]\n: 3\n", "is a list or a mapping, not a word"),
         ("", "a study needs"),
     ],
 )
@@ -346,6 +363,7 @@ def test_what_takes_long_is_started_first(monkeypatch):
             given.append(job)
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(runner, "executor", lambda args, n: contextlib.nullcontext(Pool()))
     with pytest.raises(KeyboardInterrupt):
-        list(runner.follow(Pool(), jobs, None, False, len(jobs)))
+        list(runner.follow(argparse.Namespace(force=False), jobs, None, len(jobs)))
     assert given[0].first and given[0].name == "30_compare"

@@ -12,7 +12,8 @@ import pytest
 from aqa_lib import data as data_sets
 from aqa_lib import methods
 from aqa_lib.commands import main
-from aqa_lib.study.study import Study, grid
+from aqa_lib.study.asked import grid
+from aqa_lib.study.study import Study
 from aqa_lib.training.restore import restore
 
 WORLD = {"name": "surrogate", "n_train": 40, "n_test": 20, "T": 4, "D": 16}

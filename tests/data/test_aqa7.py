@@ -84,7 +84,7 @@ def test_missing_foreign_and_truncated_files(lists):
         assert "\n" not in str(error.value)
     assert data.fingerprint("aqa7", lists) != before
     put(lists, "train", TRAIN, key="other")
-    with pytest.raises(UserError, match="holds no matrix consolidated_train_list"):
+    with pytest.raises(UserError, match="unknown array in .*train_list.mat .consolidated_train_list"):
         data.load("aqa7", lists)
     path.unlink()
     with pytest.raises(UserError, match="there is no file .*consolidated_train_list.mat"):

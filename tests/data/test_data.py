@@ -78,7 +78,7 @@ def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
             f.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("aqa_lib.data.dataset.save_file", full)
+    monkeypatch.setattr("aqa_lib.data.files.set_file.save_file", full)
     with pytest.raises(UserError, match="No space left"):
         small(name="other").save(path)
     assert path.read_bytes() == before and os.listdir(tmp_path) == ["s"]

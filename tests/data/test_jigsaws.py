@@ -36,6 +36,10 @@ def test_trials_scores_and_surgeons(root):
     row = s.table.set_index("id")
     assert row.loc["Suturing_C001", "score"] == sum([3, 4, 5, 1, 2, 3]) and row.loc["Suturing_C001", "skill"] == "E"
     assert list(row.loc["Suturing_C001", list(jigsaws.ITEMS)]) == [3, 4, 5, 1, 2, 3]
+    scored = ~np.isnan(s.scores)
+    assert s.judges.shape == (9, 6) and s.judges[list(s.ids).index("Suturing_C001")].tolist() == [3, 4, 5, 1, 2, 3]
+    assert (s.judges[scored].sum(1) == s.scores[scored]).all() and np.isnan(s.judges[~scored]).all()
+    assert (s.meta["judging"], s.meta["awards"]) == ("sum", [1, 5, 1])
     assert row.loc["Suturing_C001", "frames"] == 57 and row.loc["Suturing_C001", "seconds"] == 57 / 30
     assert list(s.ids[np.isnan(s.scores)]) == ["Suturing_B009"] and set(s.groups) == set(SURGEONS)
     assert [t for t, _ in s.meta["skipped"]] == ["Suturing_C009", "Suturing_D009"]

@@ -77,6 +77,7 @@ def test_each_form_gives_what_it_has(folder):
     judged = data.load("mtl_aqa", folder, annotations="judges")
     assert judged.judges.shape == (5, 7) and "dive_number" not in judged.table
     plain = data.load("mtl_aqa", folder, annotations="original")
+    assert (judged.meta["judging"], judged.meta["awards"]) == ("middle", [0, 10, 0.5]) and "judging" not in plain.meta
     assert plain.judges is None and "judge_rule" not in plain.meta and plain.scores.tolist() == full.scores.tolist()
     (folder / mtl_aqa.FORMS["dive_numbers"]).unlink()
     assert data.load("mtl_aqa", folder).meta["annotations"] == "judges"

@@ -79,6 +79,7 @@ def test_finger_tapping_scores_and_judges():
     with open(SHARED / "finger_tapping" / "finger_tapping.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert s.features.shape == (489, 1, 53) and s.judges.shape == (489, 4)
+    assert (s.meta["judging"], s.meta["awards"]) == ("mean", [0, 4, 1]) and set(np.unique(s.judges)) == {0, 1, 2, 3, 4}
     np.testing.assert_array_equal(s.scores, [float(r["Rating"]) for r in rows])
     np.testing.assert_array_equal(s.judges[:, 1], [float(r["Rating2"]) for r in rows])
     column = s.meta["features"].index("speed_max_denoised")

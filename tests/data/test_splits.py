@@ -16,7 +16,18 @@ from scipy.stats import binomtest, ks_2samp
 
 from aqa_lib import methods
 from aqa_lib.data import AssessmentSet, load, splits
-from aqa_lib.data.splits import Split, every, get, held_out, label_draw, leak_free, official, pairs, stratified_order
+from aqa_lib.data.splits import (
+    Split,
+    every,
+    folds,
+    get,
+    held_out,
+    label_draw,
+    leak_free,
+    official,
+    pairs,
+    stratified_order,
+)
 from aqa_lib.errors import UserError
 from aqa_lib.tasks import SCORES
 
@@ -256,7 +267,7 @@ def test_unknown_folds_get_the_nearest():
         (lambda: get("fold:loou/B")(s), "did you mean 'fold:louo/B'"),
         (lambda: get("fold:four")(s), "did you mean 'fold:four/"),
         (lambda: get("division:2")(s), "did you mean 'division:1'"),
-        (lambda: get("folds:four/1"), "unknown split 'folds:four/1': .*fold:PROTOCOL/NAME"),
+        (lambda: get("folds:four/1"), "unknown split 'folds:four/1' .*fold:PROTOCOL/NAME"),
         (lambda: get(3), "unknown split 3"),
         (lambda: every(make([1.0, 2]), "fold:four"), "has no folds and no divisions"),
         (lambda: pairs(s, "division:1"), "has no ranked pairs"),
@@ -358,3 +369,25 @@ def test_where_people_are_known_already_items_are_held_out():
 
 def test_one_person_is_left_to_learn_from():
     assert grouped("ppppprrrrr", "abcdf", 0.8) == ["abcd", "f", "e"]
+
+
+def test_folds_are_equal_random_and_of_names():
+    names = np.array([f"video {i}" for i in range(23)])
+    found = folds(names, 5, 7)
+    assert sorted(np.bincount(found)) == [4, 4, 5, 5, 5]
+    assert folds(names[::-1], 5, 7).tolist() == found[::-1].tolist()  # whatever the order
+    assert folds(names, 5, 8).tolist() != found.tolist()
+    firsts = [folds(names, 5, key)[0] for key in range(500)]  # every name is in every fold equally often
+    assert np.abs(np.bincount(firsts) - 100).max() < 3.5 * np.sqrt(500 * 0.2 * 0.8)
+
+
+def test_folds_of_whole_groups():
+    groups = np.array(list("aaaaaabbbbccccdddee"))
+    found = folds(np.arange(19), 3, 0, groups)
+    assert all(len(set(found[groups == g])) == 1 for g in "abcde")
+    assert sorted(np.bincount(found)) == [6, 6, 7]  # a, b + e or c + e, the rest
+    assert found.tolist() == folds(np.arange(19), 3, 0, groups).tolist()
+    with pytest.raises(UserError, match="6 folds of 5 groups that have labels cannot be"):
+        folds(np.arange(19), 6, 0, groups)
+    with pytest.raises(UserError, match="4 folds of 3 labels cannot be"):
+        folds(np.arange(3), 4, 0)

@@ -98,6 +98,7 @@ def test_awards_are_half_points_and_scores_follow_the_rule():
     s = world()
     assert s.judges.shape == (360, 7) and s.judges.min() >= 0 and s.judges.max() <= 10
     assert (np.mod(2 * s.judges, 1) == 0).all()
+    assert (s.meta["judging"], s.meta["awards"]) == ("middle", [0, 10, 0.5])
     by_hand = [sum(sorted(j)[2:5]) * d for j, d in zip(s.judges, s.difficulty, strict=True)]
     np.testing.assert_allclose(s.scores, by_hand, atol=0.005)
     assert s.difficulty.min() >= 1.5 and s.difficulty.max() <= 4.1

@@ -22,16 +22,45 @@ def elsewhere(monkeypatch):
     monkeypatch.setattr(locks, "host", lambda: "elsewhere")
 
 
-def test_a_lock_of_another_machine_lives_as_long_as_its_heart_beats(ledger, monkeypatch):
-    lock = ledger.lock(spec())
-    with monkeypatch.context() as there:
-        elsewhere(there)
-        os.utime(lock.path, (time.time() - 100,) * 2)
-        assert ledger.state(lock.id) == "running" and ledger.lock(spec()) is None
-        os.utime(lock.path, (time.time() - 130,) * 2)
+@pytest.fixture
+def clock(monkeypatch):
+    """A monotonic clock that stands still until it is moved: clock[0] += seconds."""
+    now = [1000.0]
+    monkeypatch.setattr(locks.time, "monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.parametrize("ahead", [-400 * 86400, -300, 0, 300, 400 * 86400])
+def test_a_lock_of_another_machine_lives_as_long_as_its_heart_beats(ledger, monkeypatch, clock, ahead):
+    """Whatever time it is there, `ahead` of ours: what counts is that its beats change."""
+    lock, there = ledger.lock(spec()), time.time() + ahead
+    with monkeypatch.context() as here:
+        elsewhere(here)
+        for _ in range(5):
+            there += 10
+            os.utime(lock.path, (there, there))
+            assert ledger.state(lock.id) == "running" and ledger.lock(spec()) is None
+            clock[0] += 100
+            assert ledger.state(lock.id) == "running" and ledger.lock(spec()) is None
+        clock[0] += 21  # it stands still since 121 seconds
         assert ledger.state(lock.id) == "stale"
         assert Ledger(ledger.folder, expiry=200).state(lock.id) == "running"
+        os.utime(lock.path, (there, there + 1))
+        assert ledger.state(lock.id) == "running"  # it was only slow
+        clock[0] += 121
+        assert ledger.state(lock.id) == "stale"
     assert ledger.state(lock.id) == "running"  # on its own machine, its process decides
+
+
+def test_a_dead_lock_dated_a_year_ahead_is_taken_over(ledger, monkeypatch, clock):
+    dead, year = ledger.lock(spec()), time.time() + 365 * 86400
+    os.utime(dead.path, (year, year))
+    elsewhere(monkeypatch)
+    assert ledger.lock(spec()) is None
+    clock[0] += 121
+    taker = ledger.lock(spec())
+    assert taker is not None and os.listdir(taker.folder) == ["lock"]
+    assert finish(taker) and ledger.state(taker.id) == "complete"
 
 
 def test_heartbeat_touches_locks_and_releases_them(ledger):
@@ -46,11 +75,12 @@ def test_heartbeat_touches_locks_and_releases_them(ledger):
     assert [ledger.state(c.id) for c in got[:2]] == ["absent", "complete"]
 
 
-def test_an_owner_that_lost_its_lock_writes_nothing(ledger, monkeypatch):
+def test_an_owner_that_lost_its_lock_writes_nothing(ledger, monkeypatch, clock):
     slept = ledger.lock(spec())
-    os.utime(slept.path, (1, 1))
     with monkeypatch.context() as there:
         elsewhere(there)
+        assert ledger.lock(spec()) is None
+        clock[0] += 121
         taker = ledger.lock(spec())
         before = os.stat(taker.path).st_mtime
         os.utime(taker.path, (2, 2))
@@ -72,12 +102,12 @@ def test_locks_exclude_each_other_on_a_file_system_without_hard_links(ledger, mo
     assert finish(lock) and ledger.state(lock.id) == "complete"
 
 
-def test_an_empty_lock_expires(ledger):
+def test_an_empty_lock_expires(ledger, clock):
     folder = ledger.path(run_id(spec()))
     folder.mkdir(parents=True)
     (folder / "lock").touch()  # its owner died between creating and writing it
     assert ledger.state(folder.name) == "running"
-    os.utime(folder / "lock", (1, 1))
+    clock[0] += 121
     assert ledger.state(folder.name) == "stale" and finish(ledger.lock(spec()))
 
 

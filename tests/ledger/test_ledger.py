@@ -1,5 +1,7 @@
 """The ledger in one process: states, locks, what is written and read back, damage, the table, deleting."""
 
+import errno
+import json
 import math
 import os
 import shutil
@@ -11,7 +13,9 @@ import pytest
 from ledger_cases import finish, spec, tables
 
 from aqa_lib.errors import UserError
-from aqa_lib.ledger.ledger import STATES, Ledger, code_version, run_id
+from aqa_lib.ledger.checksums import sealed
+from aqa_lib.ledger.identity import code_version
+from aqa_lib.ledger.ledger import STATES, Ledger, run_id
 
 
 @pytest.fixture
@@ -52,6 +56,21 @@ def test_what_is_written_reads_back_to_the_same_bits(ledger):
     made = {"device": "cuda:0", "pid": os.getpid(), "code": code_version(record.spec)}
     assert made.items() <= record.run.items() and record.run["versions"]["numpy"] == np.__version__
     assert record.run["started"] <= record.run["finished"]
+
+
+def test_predictions_of_labels_that_were_held_out_stand_in_a_table_of_their_own(ledger):
+    curve, predictions = tables()
+    held = predictions.iloc[:2].reset_index(drop=True)
+    bare, lock = ledger.lock(spec(1)), ledger.lock(spec(2))
+    bare.complete({"rho": 0.5}, curve, predictions)
+    lock.complete({"rho": 0.5}, curve, predictions, held=held)
+    assert ledger.read(bare.id).held is None and not (ledger.path(bare.id) / "held.csv").exists()
+    record = ledger.read(lock.id)
+    pd.testing.assert_frame_equal(record.held, held, check_exact=True)
+    pd.testing.assert_frame_equal(record.predictions, predictions, check_exact=True)
+    (ledger.path(lock.id) / "held.csv").unlink()
+    with pytest.raises(UserError, match="damaged"):
+        ledger.read(lock.id)
 
 
 def test_weights_are_kept_on_request_only(ledger):
@@ -125,6 +144,47 @@ def test_what_a_dead_attempt_left_is_swept(ledger):
     assert ledger.state(lock.id) == "complete"
 
 
+def test_files_that_no_run_wrote_stay(ledger):
+    folder = ledger.path(run_id(spec()))
+    (folder / "figures").mkdir(parents=True)
+    others = {"my_notes.txt", "curve.csv.old", "lock.txt", ".curve.csv.tmp", "run.json.bak", "figures"}
+    for name in [*others - {"figures"}, "run.json", ".run.json.0123456789ab.tmp", "lock.0123abcd", ".lock.12.tmp"]:
+        (folder / name).write_text("mine")
+    lock = ledger.lock(spec())
+    assert set(os.listdir(folder)) == others | {"lock"}
+    assert finish(lock) and all((folder / name).read_text() == "mine" for name in others - {"figures"})
+    with pytest.raises(UserError, match="is no file of a run, nothing was deleted: move it away"):
+        ledger.delete([lock.id])
+    assert others < set(os.listdir(folder)) and ledger.state(lock.id) == "complete"
+
+
+def test_nothing_is_cleaned_or_deleted_through_a_link(ledger, tmp_path):
+    thesis, folder = tmp_path / "thesis", ledger.path(run_id(spec()))
+    thesis.mkdir()
+    (thesis / "run.json").write_text("all of it")
+    ledger.folder.mkdir(parents=True)
+    folder.symlink_to(thesis)
+    for act in (
+        lambda: ledger.lock(spec()),
+        lambda: ledger.check_writable([folder.name]),
+        lambda: ledger.delete([folder.name]),
+    ):
+        with pytest.raises(UserError, match="is a link, and no run is written or deleted through one"):
+            act()
+    assert os.listdir(thesis) == ["run.json"] and folder.is_symlink()
+    assert ledger.table(STATES).empty  # there is no run in it
+
+
+def test_a_link_in_the_folder_of_a_run_is_replaced_and_not_followed(ledger, tmp_path):
+    thesis, folder = tmp_path / "thesis.tex", ledger.path(run_id(spec()))
+    thesis.write_text("all of it")
+    folder.mkdir(parents=True)
+    for name in ("curve.csv", "metrics.json", "failed.json"):
+        (folder / name).symlink_to(thesis)
+    lock = ledger.lock(spec(), retry=True)
+    assert finish(lock) and ledger.state(lock.id) == "complete" and thesis.read_text() == "all of it"
+
+
 def test_outputs_deleted_under_a_running_run_cost_nothing_but_time(ledger):
     lock = ledger.lock(spec())
     shutil.rmtree(ledger.folder)
@@ -162,6 +222,75 @@ def test_damage_is_reported_and_the_table_goes_on(ledger):
     assert len(ledger.table()) == 3
 
 
+def odd(path, how):
+    """Put something in the place of a file."""
+    path.unlink(missing_ok=True)
+    if how == "folder":
+        path.mkdir()
+    elif how == "pipe":
+        os.mkfifo(path)
+    elif how == "circle":
+        path.symlink_to(path)
+    else:
+        path.write_text(how)
+
+
+ODD = ["folder", "pipe", "circle", "[" * 100_000, "{", "[]", '{"spec": 3, "metrics": {}}', '{"spec": {"data": "x"}}']
+ODD += ['{"spec": {"settings": [1]}, "metrics": {}}', '{"spec": {}, "metrics": [3]}', '{"spec": {"data": [[1]]}}']
+
+
+@pytest.mark.parametrize("how", ODD, ids=range(len(ODD)))
+@pytest.mark.parametrize("name", ["metrics.json", "failed.json", "lock"])
+def test_an_odd_file_is_said_in_the_row_of_its_run_and_the_others_stand(ledger, name, how):
+    for seed in range(3):
+        finish(ledger.lock(spec(seed))) if seed != 1 or name == "metrics.json" else ledger.lock(spec(seed)).fail("x")
+    id = run_id(spec(1))
+    if name == "lock":
+        (ledger.path(id) / "failed.json").unlink()
+    odd(ledger.path(id) / name, how)
+    table = ledger.table(STATES).set_index("id")
+    row = table.loc[id]
+    said = {
+        "metrics.json": "metrics.json cannot be read",
+        "failed.json": "failed.json",
+        "lock": "lock is no lock of ours",
+    }
+    assert said[name] in row["reason"] and row["state"] != "complete"
+    assert (table["state"] == "complete").sum() == 2 and (table["spearman"] == 0.5).sum() == 2
+    assert ledger.look(id)[0] == row["state"] and ledger.ending(id) != ("complete",)
+    with pytest.raises(UserError, match=f"run {id} in .* is {row['state']}"):
+        ledger.read(id)
+
+
+def test_a_lock_that_notes_nonsense_is_a_running_run_without_settings(ledger):
+    lock = ledger.lock(spec())
+    owner = json.loads(open(lock.path).read())
+    for nonsense in (3, [], {"data": "x"}, {"settings": [1]}):
+        with open(lock.path, "w") as file:
+            json.dump(owner | {"spec": nonsense, "metrics": 3, "reason": {}}, file)
+        assert ledger.table(STATES)["state"].tolist() == ["running"]
+
+
+def test_a_folder_that_cannot_be_read_is_said_in_its_row(ledger, monkeypatch):
+    for seed in range(3):
+        finish(ledger.lock(spec(seed)))
+    id, real = run_id(spec(1)), {name: getattr(os, name) for name in ("stat", "lstat")}
+
+    def refuse(name):
+        def call(path, *args, **kwargs):
+            if id in str(path) and not str(path).endswith(id):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return real[name](path, *args, **kwargs)
+
+        return call
+
+    for name in real:
+        monkeypatch.setattr(os, name, refuse(name))
+    table = ledger.table(STATES).set_index("id")
+    assert table["state"].value_counts().to_dict() == {"complete": 2, "stale": 1}
+    assert table["reason"][id] == "its folder cannot be read (Permission denied)" and ledger.ending(id) is None
+
+
 @pytest.mark.parametrize("name", ["run.json", "curve.csv", "predictions.csv"])
 @pytest.mark.parametrize("how", ["missing", "cut"])
 def test_a_run_damaged_afterwards_is_said_in_a_sentence(ledger, name, how):
@@ -169,7 +298,7 @@ def test_a_run_damaged_afterwards_is_said_in_a_sentence(ledger, name, how):
     finish(lock)
     path = ledger.path(lock.id) / name
     path.unlink() if how == "missing" else path.write_bytes(b"")
-    with pytest.raises(UserError, match="was damaged after it was written .*: delete it"):
+    with pytest.raises(UserError, match=f"was damaged .*{name}.*: `aqa runs repair --study explore` trains"):
         ledger.read(lock.id)
 
 
@@ -236,19 +365,19 @@ def test_table_flattens_settings_data_and_metrics(ledger):
 
 @pytest.mark.slow
 def test_ten_thousand_runs_in_five_seconds(ledger):
-    lock = ledger.lock(spec(12345678, **{f"option{i}": i / 10 for i in range(16)}))
-    finish(lock)
-    text = (ledger.path(lock.id) / "metrics.json").read_text()
-    for seed in range(10_000):
-        folder = ledger.folder / f"{seed:016x}"
+    options = {f"option{i}": i / 10 for i in range(16)}
+    finish(ledger.lock(spec(0, **options)))
+    found = ledger.metrics(run_id(spec(0, **options)))
+    for seed in range(1, 10_000):
+        mine = spec(seed, **options)
+        folder = ledger.path(run_id(mine))
         folder.mkdir()
-        (folder / "metrics.json").write_text(text.replace("12345678", str(seed)))
-    ledger.delete([lock.id])
+        (folder / "metrics.json").write_bytes(sealed(json.dumps(found | {"id": folder.name, "spec": mine})))
     start = time.process_time()
     table = ledger.table()
     seconds = time.process_time() - start
     assert sorted(table["seed"]) == list(range(10_000)) and (table["spearman"] == 0.5).all()
-    assert seconds < 5
+    assert seconds < 5, seconds
 
 
 # ---- deleting

@@ -14,7 +14,8 @@ import ledger_worker as worker
 import pytest
 from ledger_cases import SIZE, at_call, check_ended, ended, forked, noted, start, wait_for
 
-from aqa_lib.ledger.ledger import STATES, Ledger, code_version, run_id
+from aqa_lib.ledger.identity import code_version
+from aqa_lib.ledger.ledger import STATES, Ledger, run_id
 from aqa_lib.ledger.locks import HELD, Heartbeat, Lock
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="needs fork and signals")

@@ -6,11 +6,15 @@ import numpy as np
 import pytest
 import torch
 from helpers import gradients, losses_of, make_stack, noise_set
+from scipy.stats import rv_discrete
 
 from aqa_lib import methods
 from aqa_lib.data.splits import official
+from aqa_lib.evaluation.calibration import LEVELS
 from aqa_lib.methods.usdl import log_target
+from aqa_lib.models.usdl import spread
 from aqa_lib.training import train
+from aqa_lib.training.packing import stacks
 from benchmarks.plain.usdl import Peer
 
 RUN = {"batch": 8, "fraction": 0.4, "steps": 10}
@@ -68,3 +72,32 @@ def test_every_layer_learns_and_no_unlabelled_video_is_drawn():
     stack = make_stack("usdl", noise_set(60, 5, 16), [RUN])
     assert all(size > 0 for size in gradients(stack).values())
     assert stack.batch(0).x.shape[1] == 1 and not methods.get("usdl").unlabelled(stack.runs[0])
+
+
+def test_the_distribution_that_is_stated_by_hand_and_by_scipy():
+    """Bins 0, 1, 2 with chances .1, .6, .3: mean 1.2, variance .36; a quantile is the first bin to reach its level."""
+    variance, quantiles = spread(torch.tensor([[0.1, 0.6, 0.3]]).double(), (0.0, 1.0, 2.0))
+    assert variance.item() == pytest.approx(0.36)
+    assert quantiles[0].tolist() == [0, 0, *[1] * 12, *[2] * 5]  # up to .10, up to .70, beyond
+    p = np.random.default_rng(0).dirichlet(np.ones(30))
+    by_scipy = rv_discrete(values=(np.arange(30), p))
+    variance, quantiles = spread(torch.from_numpy(p), tuple(0.5 * k for k in range(30)))
+    assert variance.item() == pytest.approx(by_scipy.var() / 4)
+    assert quantiles.tolist() == pytest.approx(by_scipy.ppf(LEVELS) / 2)
+
+
+def test_its_two_outputs_are_one_network():
+    """They train as one stack, and state one distribution, in the units of the scores."""
+    data, method = noise_set(80, 5, 16), methods.get("usdl")
+    runs = [{**RUN, **s} for s in method.variants.values()]
+    assert list(method.variants) == ["USDL", "USDL, expectation"]
+    assert list(stacks(method, data, [method.resolve(r) for r in runs], "cpu")) == [[0, 1]]
+    a, b = (r.predictions for r in train("usdl", data, official(data), runs))
+    assert a["variance"].equals(b["variance"]) and a["quantile_9"].equals(b["quantile_9"])
+    stack = make_stack("usdl", data, runs[1:])
+    (out,) = stack.predict(official(data).test)
+    z = stack.model(torch.from_numpy(data.features[official(data).test].mean(1))[None])[0].softmax(-1)
+    at = np.linspace(0, 1.1 * largest(data, RUN), 101)
+    p = z.detach().double().numpy()
+    assert np.allclose(out["variance"], p @ at**2 - (p @ at) ** 2, rtol=1e-3)
+    assert np.allclose(out["score"], p @ at, rtol=1e-5)

@@ -157,7 +157,7 @@ def test_a_state_goes_on_with_the_same_bits():
 
 def test_training_restoring_and_predicting(tmp_path):
     results = train(Plain(), DATA, official(DATA), RUNS, weights=True,
-                    checkpoints=Checkpoints(tmp_path, "abc", seconds=0))  # fmt: skip
+                    checkpoints=Checkpoints(tmp_path, list("abc"), seconds=0))  # fmt: skip
     split = official(DATA)
     for result in results:
         assert result.complete

@@ -6,7 +6,6 @@ import platform
 import re
 import shutil
 import subprocess
-import time
 from html.parser import HTMLParser
 
 import nbformat
@@ -150,16 +149,21 @@ def test_words_and_figures_are_shown_and_not_obeyed(study):
     assert shown == ["ridge", NASTY]  # plotly shows an entity as its character, and a tag not at all
 
 
-def test_only_what_is_older_is_made_again(study, monkeypatch):
+def test_only_what_is_of_other_sources_or_damaged_is_made_again(study, monkeypatch):
     report.build("try")
     made = []
     monkeypatch.setattr(report, "notebook_html", lambda path: made.append(path.stem) or "")
     report.build("try")
     assert made == []
-    time.sleep(0.02)
-    (study.place / "20_old.ipynb").touch()
+    source, pages = study.place / "20_old.ipynb", study.folder / "outputs/try/report"
+    source.write_text(source.read_text() + "\n")
     report.build("try")
     assert made == ["20_old"]
+    whole = (pages / "plotly.min.js").read_bytes()
+    for page, text in (("notebooks/00_done.html", "<html>"), ("notebooks/10_real.html", ""), ("plotly.min.js", "var")):
+        (pages / page).write_text(text)
+    report.build("try")
+    assert made == ["20_old", "00_done", "10_real"] and (pages / "plotly.min.js").read_bytes() == whole
 
 
 def test_the_ledger_is_counted(study):

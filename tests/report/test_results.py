@@ -227,7 +227,9 @@ def test_a_damaged_answer_is_one_sentence_and_writes_nothing(left, damage):
 
 def test_lost_numbers_and_a_folder_that_cannot_be_written_are_one_sentence(left):
     (left.folder / "outputs/full/notebooks/a.numbers.csv").unlink()
-    with pytest.raises(UserError, match="the raw numbers of its answer are gone"):
+    with pytest.raises(
+        UserError, match="its answer is damaged .*a.numbers.csv is missing.*--only a --force` runs it again"
+    ):
         land("full")
     shutil.rmtree(left.folder / "docs")
     (left.folder / "docs").touch()

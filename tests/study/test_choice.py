@@ -208,7 +208,7 @@ class Strange(Study):
     """A study of which everything that its runs have measured on test videos is noise."""
 
     def corrupted(self, table):
-        tests = ("spearman", "relative_l2", "pairwise_accuracy", "nll", "crps", "coverage_90")
+        tests = ("spearman", "relative_l2", "pairwise_accuracy", "nll", "crps", "coverage_90", "ece")
         noise = np.random.default_rng(0)
         return table.assign(**{name: noise.normal(size=len(table)) for name in tests})
 

@@ -9,9 +9,11 @@ from aqa_lib import methods
 from aqa_lib.errors import UserError
 from aqa_lib.figures.effects import recovered, three_effects
 from aqa_lib.study.comparison import check
-from aqa_lib.study.effects import apart, credited, effects, over_controls, with_controls
+from aqa_lib.study.effects import apart, credited, effects, over_controls, tally, with_controls
 from aqa_lib.study.summary import joined, standing, summary
 from aqa_lib.study.variants import by_name, common, labels_alone
+from aqa_lib.study.words import BEATS, NONE, WORSE
+from aqa_lib.study.words import SAME as UNTOLD
 
 BASE = np.array([0.50, 0.52, 0.54, 0.51, 0.55, 0.53])
 UP = np.array([0.10, 0.11, 0.09, 0.10, 0.12, 0.10])  # differences: t = 25
@@ -82,7 +84,7 @@ def test_nothing_is_credited_where_the_mechanism_was_off():
     assert credited(table, "AA", {"a": "recovery"}) == "The mechanism of recovery was off."
     free = found_of("free", a=(UP, UP + SAME))
     assert credited(effects(pd.concat([found_of(a=(UP, SAME), state=OFF), free]), "AA"), "AA", {"a": "a"}) == (
-        "A beats AA but cannot be told from its control."
+        "A beats AA but cannot be told from its control (elsewhere off)."
     )
     assert over_controls(table) == ""
 
@@ -94,7 +96,23 @@ def test_places_where_verdicts_differ_are_named_while_there_is_room():
     assert said == f"A {gain}, and is worse than its control (free), elsewhere beats it."
     long = {"a": "a variant with a rather long title", "b": "another variant with a title that is longer"}
     said = credited(effects(two, "AA"), "AA", long)
-    assert said == "What beats AA, and its own control, stands in the table."
+    assert said == (
+        "The variants beat AA in part; they beat their controls in part and are worse than their controls in part."
+    )
+
+
+def test_verdicts_together():
+    assert tally({BEATS}, "AA") == "beats AA everywhere"
+    assert tally({BEATS, UNTOLD}, "AA") == "beats AA in part"
+    assert tally({WORSE, UNTOLD}, "AA") == "is worse than AA in part and nowhere beats it"
+    assert tally({BEATS, WORSE}, "their controls", True) == (
+        "beat their controls in part and are worse than their controls in part"
+    )
+    assert tally({WORSE, NONE}, "their controls", True) == (
+        "are worse than their controls in part and nowhere beat them"
+    )
+    assert tally({UNTOLD}, "AA") == "cannot be told from AA everywhere"
+    assert tally(set(), "AA") == "cannot be compared with AA"
 
 
 def test_who_beats_its_control_closes_the_standing():

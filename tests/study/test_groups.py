@@ -130,3 +130,11 @@ def test_the_last_evaluation_counts(study):
         record.predictions.set_index("id")["step_4"][data.ids[data.groups == "s01"]].to_numpy()
     )
     assert each["value"].mean() == pytest.approx(record.metrics["pairwise_accuracy"])
+
+
+def test_groups_count_their_items_and_equal_differences_have_no_interval():
+    each = table({"a": [[0.5, 0.6, 0.7, 0.8]] * 3, "b": [[0.4, 0.5, 0.6, 0.7]] * 3}).assign(items=20)
+    found = over_groups(each, {"a less b": ("a", "b")}, resamples=50).iloc[0]
+    assert found["test items"] == 80 and found["difference"] == pytest.approx(0.1)
+    assert np.isnan([found["difference low"], found["difference high"], found["p (Holm)"]]).all()
+    assert (found["verdict"], found["why"]) == ("cannot be told from", "draws do not differ")

@@ -17,7 +17,8 @@ from aqa_lib.errors import UserError
 from aqa_lib.evaluation import rows_differ
 from aqa_lib.paths import root
 from aqa_lib.study import study as study_module
-from aqa_lib.study.study import Study, grid
+from aqa_lib.study.asked import grid
+from aqa_lib.study.study import Study
 from aqa_lib.study.tables import compare, label_runs, number
 from benchmarks.sizes import SIZES, markdown
 from benchmarks.step import flops_of
@@ -67,11 +68,6 @@ def test_a_run_asked_for_twice_is_trained_once(study, monkeypatch):
     assert record.run["device"] == "cpu" and record.spec["settings"]["lambda2"] == 0.1
 
 
-def test_no_runs_are_an_empty_table(study):
-    table = study.train("ridge", WORLD, runs=[])
-    assert len(table) == 0 and {"id", "state", "reason"} <= set(table)
-
-
 def test_one_run_may_be_named_without_a_list(study):
     id = study.train("ridge", WORLD, runs=[{"fraction": 0.3}], weights=True)["id"][0]
     table = study.predict(id[:9], WORLD)
@@ -110,10 +106,10 @@ def test_a_failed_run_is_a_row_with_its_reason_and_only_retried_on_request(study
 def test_runs_of_another_process_are_waited_for(study, tmp_path, monkeypatch):
     monkeypatch.setattr(study_module, "WAIT", 0.05)
     code = (
-        "import sys, json, time; from aqa_lib.study.study import Study; import aqa_lib.training as t\n"
-        "real = t.train\n"
-        "def slow(*a, **k): print('locked', flush=True); time.sleep(3); return real(*a, **k)\n"
-        "t.train = slow\n"
+        "import sys, json, time; from aqa_lib.study.study import Study; from aqa_lib.training.train import Loop\n"
+        "real = Loop.run\n"
+        "def slow(loop): print('locked', flush=True); time.sleep(3); return real(loop)\n"
+        "Loop.run = slow\n"
         "Study('explore').train('s4aqa', json.loads(sys.argv[1]), runs=json.loads(sys.argv[2]))"
     )
     words = [sys.executable, "-c", code, json.dumps(WORLD), json.dumps(RUNS)]
@@ -158,6 +154,27 @@ def test_training_that_is_killed_loses_only_the_runs_under_way(study, monkeypatc
         ({"runs": [{"steps": "many"}]}, "steps"),
         ({"runs": [RUNS[0], {"fraction": 0.01}]}, "0.01"),
         ({"runs": {"seed": 1}}, "a list of runs"),
+        ({"runs": []}, "list of runs is empty"),
+        ({"runs": 3}, "a list of runs .* but got 3"),
+        ({"runs": "s4aqa"}, "a list of runs"),
+        ({"runs": [3]}, "a run is a mapping"),
+        ({"runs": [{"lr": 0}]}, "lr = 0.0, but it must be above 0"),
+        ({"runs": [{"lr": 1e300}]}, "lr = 1e.300 is above 1e.30"),
+        ({"runs": [{"lambda1": float("inf")}]}, "lambda1 = inf is beyond"),
+        ({"runs": [{"seed": 2**64}]}, "seed is beyond"),
+        ({"runs": [{"steps": 10**18}]}, "steps = .* greatest value"),
+        ({"runs": [{"batch": 10**9}]}, "batch"),
+        ({"at_once": -1}, "at_once = -1 is below 1"),
+        ({"at_once": "all"}, "at_once takes int"),
+        ({"workers": 0}, "workers = 0 is below 1"),
+        ({"checkpoint": -1}, "checkpoint = -1.0 is below 0"),
+        ({"weights": "yes"}, "weights takes bool"),
+        ({"root": 3}, "root takes the path"),
+        ({"data": 3}, "a data set is given as"),
+        ({"data": {"name": ["surrogate"]}}, "a data set is given as"),
+        ({"method": ["s4aqa"]}, "unknown method"),
+        ({"method": {}}, "unknown method"),
+        ({"split": {}}, "unknown split"),
         ({"data": {"size": "quick"}}, "name"),
         ({"device": "gpu"}, "cpu"),
     ],

@@ -80,6 +80,8 @@ def test_the_standing_names_who_beats_the_baseline():
     for values, words in ((A, "beats it"), (B, "cannot be told from it"), (np.subtract(B, 0.1), "does not reach it")):
         table = summary(pd.concat([found_of(), runs_of(name, np.add(values, [0, 0, 1e-3, -1e-3, 0, 0]))]), "AA")
         assert standing(table, "AA", [name]) == f"AA+MSFR and S4AQA beat AA; guessing without video {words}."
+    nowhere = summary(pd.concat([found_of(), runs_of(name, [np.nan] * 6)]), "AA")
+    assert standing(nowhere, "AA", [name]).endswith("; guessing without video is undefined here.")
     lost = pd.concat([runs_of("AA", [np.nan] * 6), runs_of("S4AQA", A)])
     assert standing(summary(lost, "AA"), "AA") == "Nothing can be compared with AA."
     crowd = pd.concat([found_of(), *(runs_of(f"a long title {i}", A) for i in range(9))])

@@ -107,7 +107,7 @@ def test_the_sentence():
 
 
 def test_a_small_comparison_is_silent_and_a_large_one_says_it_once(study, capsys, monkeypatch, tmp_path):
-    variants, block = by_name(["usdl", "ridge"], {"steps": 20, "batch": 8}), {"o": {"split": "official"}}
+    variants, block = by_name(["USDL", "ridge"], {"steps": 20, "batch": 8}), {"o": {"split": "official"}}
     monkeypatch.setenv("AQA_NOTEBOOK_OUT", str(tmp_path / "out"))
     first = compare_variants(study, WORLD, variants, block, [0.4], 2)
     assert capsys.readouterr() == ("", "") and not (tmp_path / "out.said").exists()

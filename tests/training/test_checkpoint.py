@@ -1,12 +1,16 @@
 """A killed stack goes on from its checkpoint as if nothing had happened, also when some of its runs had ended."""
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
 from helpers import of_scores, world
 
 from aqa_lib import methods
 from aqa_lib.data.splits import official
 from aqa_lib.training import Checkpoints, checkpoint, train
+from aqa_lib.training.train import Loop
 
 STEPS = [4, 4, 8, 4, 8]  # of five runs
 WORLDS = [0, 0, 2, 1, 1]  # all runs of the first end
@@ -15,6 +19,17 @@ GRADIENT = [name for name in of_scores() if methods.get(name).gradient]
 
 class Killed(BaseException):
     """What no code catches."""
+
+
+def same(a, b):
+    """Whether two nested values are equal, tensors to the last bit."""
+    if torch.is_tensor(a):
+        return torch.is_tensor(b) and a.dtype == b.dtype and a.numpy().tobytes() == b.numpy().tobytes()
+    if isinstance(a, dict):
+        return isinstance(b, dict) and a.keys() == b.keys() and all(same(a[name], b[name]) for name in a)
+    if isinstance(a, list | tuple):
+        return isinstance(b, list | tuple) and len(a) == len(b) and all(map(same, a, b))
+    return repr(a) == repr(b)
 
 
 def asked(name, **settings):
@@ -78,13 +93,25 @@ def test_checkpoints_of_other_sources_and_damaged_ones_are_begun_again(tmp_path,
         killed_after(6, patch)
         with pytest.raises(Killed):
             train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, "old", 0))
-    assert Checkpoints(tmp_path, ids, "new").found(range(5)) == []
+    assert list(Checkpoints(tmp_path, ids, "new").found(range(5))) == []
     assert [places for _, _, places in Checkpoints(tmp_path, ids, "old").found(range(5))] == [[2, 4]]
-    assert Checkpoints(tmp_path, ["another"], "old").found([0]) == []
+    assert list(Checkpoints(tmp_path, ["another"], "old").found([0])) == []
     (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:100])
+    kept, random = path.read_bytes(), np.random.default_rng(0)
+    path.write_bytes(kept[:100])
     with pytest.warns(UserWarning, match="cannot be read .*: its runs begin again"):
-        assert Checkpoints(tmp_path, ids, "old").found(range(5)) == []
+        assert list(Checkpoints(tmp_path, ids, "old").found(range(5))) == []
+    path.write_bytes(kept)
+    whole, refused = Checkpoints.read(path), 0
+    for place in random.integers(len(kept), size=40):
+        damaged = bytearray(kept)
+        damaged[place] ^= 1 << random.integers(8)
+        path.write_bytes(damaged)
+        with warnings.catch_warnings(record=True):
+            state = Checkpoints.read(path)
+        refused += state is None
+        assert state is None or same(state, whole)  # padding between the parts is nobody's
+    assert refused > 10
 
 
 def test_what_another_run_depended_on_does_not_matter(tmp_path, monkeypatch):
@@ -122,3 +149,83 @@ def test_a_later_state_takes_the_place_of_the_one_that_it_went_on_from(tmp_path,
     for i, result in zip((2, 4), results, strict=True):
         assert all(np.array_equal(result.weights[part], value) for part, value in whole[i].weights.items())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_state_that_two_processes_go_on_from_stays_for_the_second(tmp_path, monkeypatch):
+    """One takes a run of two and is killed, then another takes both: neither begins at an earlier step than it need."""
+    data, splits, runs = asked("usdl")
+    whole, ids = train("usdl", data, splits, runs, weights=True), [f"run{k}" for k in range(5)]
+    steps, resume = {}, Loop.resume
+
+    def noted(self, state, keep):
+        steps.update(dict.fromkeys(self.places, state["loop"]["step"]))
+        return resume(self, state, keep)
+
+    monkeypatch.setattr(Loop, "resume", noted)
+    for saves, mine in ((6, range(5)), (1, [2]), (1, [4])):
+        with monkeypatch.context() as patch:
+            killed_after(saves, patch)
+            with pytest.raises(Killed):
+                train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, seconds=0),
+                      claim=lambda numbers: [i for i in numbers if i in mine])  # fmt: skip  # noqa: B023
+    assert steps == {2: 6, 4: 6}
+    over = {"run0", "run1", "run3"}
+    saved = Checkpoints(tmp_path, ids, seconds=1e9, ended=over.__contains__)
+    results = train("usdl", data, splits, runs, weights=True, checkpoints=saved,
+                    claim=lambda numbers: [i for i in numbers if i in (2, 4)],
+                    on_result=lambda i, _: over.add(ids[i]))  # fmt: skip
+    assert steps == {2: 7, 4: 7} and not list(tmp_path.iterdir())
+    for i in (2, 4):
+        assert all(np.array_equal(results[i].weights[part], value) for part, value in whole[i].weights.items())
+
+
+def test_only_runs_that_are_claimed_are_trained_a_stack_at_a_time(tmp_path):
+    data, splits, runs = asked("usdl")
+    whole, stacks, ended = train("usdl", data, splits, runs, weights=True), [], []
+
+    def claim(numbers):
+        stacks.append((list(numbers), list(ended)))
+        return [i for i in numbers if i != 2]  # another process has it
+
+    keep = lambda number, result: ended.append(number)  # noqa: E731
+    results = train("usdl", data, splits, runs, weights=True, at_once=2, claim=claim, on_result=keep)
+    assert sorted(sum((numbers for numbers, _ in stacks), [])) == list(range(5)) and len(stacks) == 3
+    for k, (_, before) in enumerate(stacks):  # asked for when the stacks before it have ended, not earlier
+        assert sorted(before) == sorted({i for numbers, _ in stacks[:k] for i in numbers} - {2})
+    assert results[2] is None and sorted(ended) == [0, 1, 3, 4]
+    for i in ended:
+        assert all(np.array_equal(results[i].weights[part], value) for part, value in whole[i].weights.items())
+
+
+def test_what_another_process_left_after_we_began_is_gone_on_from(tmp_path, monkeypatch):
+    """It died while we trained something else: its checkpoint is looked for when its runs are claimed."""
+    data, splits, runs = asked("usdl")
+    whole, ids = train("usdl", data, splits, runs, weights=True), [f"run{k}" for k in range(5)]
+
+    def claim(numbers):
+        with monkeypatch.context() as patch:
+            killed_after(6, patch)
+            with pytest.raises(Killed):
+                train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, seconds=0))
+        return numbers
+
+    steps, resume = [], Loop.resume
+    monkeypatch.setattr(Loop, "resume", lambda *a: steps.append(a[1]["loop"]["step"]) or resume(*a))
+    saved = Checkpoints(tmp_path, ids, seconds=1e9)
+    results = train("usdl", data, splits, runs, weights=True, checkpoints=saved, claim=claim)
+    assert steps == [6]
+    for i, result in enumerate(results):
+        assert all(np.array_equal(result.weights[part], value) for part, value in whole[i].weights.items())
+
+
+def test_a_checkpoint_of_runs_that_somebody_living_has_is_left_to_it(tmp_path, monkeypatch):
+    data, splits, runs = asked("usdl")
+    ids, claimed = [f"run{k}" for k in range(5)], []
+    with monkeypatch.context() as patch:
+        killed_after(6, patch)
+        with pytest.raises(Killed):
+            train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, seconds=0))
+    results = train("usdl", data, splits, runs, checkpoints=Checkpoints(tmp_path, ids, seconds=1e9),
+                    claim=lambda numbers: claimed.append(numbers) or ([] if 2 in numbers else numbers))  # fmt: skip
+    assert [i for i, r in enumerate(results) if r is None] == [2, 4] and claimed[0] == [2, 4]
+    assert len(list(tmp_path.iterdir())) == 1

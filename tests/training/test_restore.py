@@ -12,6 +12,7 @@ from helpers import of_scores, world
 from aqa_lib import methods
 from aqa_lib.data.splits import official
 from aqa_lib.errors import UserError
+from aqa_lib.models.layers import Model
 from aqa_lib.study.study import Study
 from aqa_lib.training import restore, train
 from aqa_lib.training.restore import trained
@@ -147,3 +148,42 @@ def test_weights_that_were_not_kept_are_trained_for_once(monkeypatch, tmp_path):
     written = (study.ledger.path(kept) / "metrics.json").stat().st_mtime_ns
     study.train("s4aqa", about, runs=[run], weights=True)
     assert (study.ledger.path(kept) / "metrics.json").stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("format", 2),
+        ("method", ["s4aqa"]),
+        ("settings", [1]),
+        ("scale", "5"),
+        ("scale", float("nan")),
+        ("data", None),
+        ("shape", [4, -1]),
+        ("shape", [4, 2.5]),
+        ("shape", "46"),
+        ("ragged", 3),
+        ("views", {"flow": 3}),
+        ("arrays", []),
+        ("arrays", {"w": 1.5}),
+    ],
+)
+def test_a_description_that_is_none_is_refused_by_its_field(field, value):
+    weights, about = kept("pi_model")
+    with pytest.raises(UserError, match=f"for its {field}") as error:
+        trained(weights, about | {field: value})
+    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match="says nothing for its shape"):
+        trained(weights, {name: v for name, v in about.items() if name != "shape"})
+    with pytest.raises(UserError, match="no description"):
+        trained(weights, [about])
+
+
+def test_a_network_that_its_weights_do_not_fill_takes_no_memory(monkeypatch):
+    """Room is made, but nothing is written to it; a description can ask for any number of features."""
+    weights, about = kept("pi_model")
+    monkeypatch.setattr(Model, "initialise", lambda *_: pytest.fail("it was filled"))
+    for features, said in ((2000, "has shape"), (2**31 - 1, "no room for its network")):
+        with pytest.raises(UserError, match=said) as error:
+            trained(weights, about | {"shape": [about["shape"][0], features], "views": {}})
+        assert "\n" not in str(error.value)

@@ -11,7 +11,8 @@ from helpers import make_stack, of_scores, world
 
 from aqa_lib import methods
 from aqa_lib.data.splits import Split, official
-from aqa_lib.training import stacks, train
+from aqa_lib.training import train
+from aqa_lib.training.packing import stacks
 
 DRAWS = 3
 ALIKE = {"trs": {"burn_in": 0.0}}  # a run in burn-in sums up more rows, of zeros, where others are beyond theirs

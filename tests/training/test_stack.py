@@ -12,7 +12,8 @@ from aqa_lib import chance, methods
 from aqa_lib.data.splits import official
 from aqa_lib.errors import UserError
 from aqa_lib.tasks import SCORES
-from aqa_lib.training import stacks, train
+from aqa_lib.training import train
+from aqa_lib.training.packing import stacks
 from aqa_lib.training.stack import BLOCK, Queue, Stack
 from benchmarks.plain.oracle import OracleS4AQA
 

@@ -5,7 +5,6 @@ Nothing is scored: a set has `actions`, and its table says of each video the `su
 start (ActivityNet 1.2 has nine) are kept and listed in meta["empty"]: what they count for is the metric's choice.
 """
 
-import json
 import math
 from collections import Counter
 
@@ -14,7 +13,9 @@ import pandas as pd
 from aqa_lib.data.actions import COLUMNS, actions_of
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files.folder import need, number, text_of
+from aqa_lib.data.files.limits import reason
 from aqa_lib.errors import UserError, choose
+from aqa_lib.plain_json import from_json
 
 
 def read(path, name, splits, lists=None):
@@ -25,12 +26,12 @@ def read(path, name, splits, lists=None):
     """
     text = text_of(need(path))
     try:
-        database = json.loads(text, object_pairs_hook=_unique)["database"]
+        database = from_json(text, object_pairs_hook=_unique)["database"]
         entries = list(database.items())
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} is not a json with a database of videos ({error}); is it cut off?") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is not a json with a database of videos ({reason(error)}); is it cut off?") from error
     subset_of = {video: subset for subset, videos in (lists or {}).items() for video in videos}
     absent = sorted(subset_of.keys() - database.keys())
     if absent:

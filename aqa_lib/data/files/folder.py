@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aqa_lib.data.files import limits
 from aqa_lib.errors import UserError, nearest
 
 
@@ -40,8 +41,15 @@ def need(path, remedy="see data/README.md for the tree that is expected"):
 def text_of(path, remedy="save it as plain UTF-8 text"):
     """The text of a file, unpacked where it ends in .gz."""
     try:
-        raw = Path(path).read_bytes()
-        return (gzip.decompress(raw) if Path(path).suffix == ".gz" else raw).decode("utf-8-sig")
+        size = limits.held(path)
+        limits.check_fit(path, limits.TEXT * size)
+        if Path(path).suffix != ".gz":
+            return Path(path).read_bytes().decode("utf-8-sig")
+        most = max(limits.SMALL, limits.TIMES * size) // 8  # a table packs to a tenth
+        with gzip.open(path) as file:
+            raw = file.read(most + 1)
+        limits.check_fit(path, len(raw) * 8)
+        return raw.decode("utf-8-sig")
     except (UnicodeDecodeError, EOFError, OSError, zlib.error) as error:
         raise UserError(f"{path} cannot be read ({error}): {remedy}, or fetch it anew") from error
 

@@ -8,16 +8,19 @@ Files of RGB beside flow ([T, 2048], RGB first) are cut in two by modality="rgb+
 public form, one .npy of all videos (an object array, which the restricted unpickler opens) beside one of names.
 """
 
-import csv
+import math
 from pathlib import Path
 
 import numpy as np
 
-from aqa_lib.data.files import unpickle
+from aqa_lib.data.files import limits, unpickle
+from aqa_lib.data.files.arrays import HEADER, hdf5, npy, npy_header, npz, table
 from aqa_lib.data.files.folder import once
+from aqa_lib.data.files.matlab import mat
 from aqa_lib.data.files.store import Store
 from aqa_lib.errors import UserError, choose
 
+READERS = {".npy": npy, ".npz": npz, ".h5": hdf5, ".hdf5": hdf5, ".mat": mat, ".csv": table}
 LAYOUTS = ("TD", "DT", "CTD", "TCD")
 
 
@@ -78,110 +81,67 @@ def _array(x):
 
 def _list(path):
     """The array in a .npy file, one of objects, too, as far as they are arrays and plain containers."""
-    form = np.lib.format
     try:
+        limits.check_fit(path, limits.held(path))
         with open(path, "rb") as file:
-            version = form.read_magic(file)
-            read = form.read_array_header_1_0 if version == (1, 0) else form.read_array_header_2_0
-            dtype = read(file)[2]
-            rest = file.read() if dtype.hasobject else None
-        return np.load(path, allow_pickle=False) if rest is None else unpickle.loads(rest, path)
+            _, dtype, _, begin = npy_header(file.read(HEADER))
+            if dtype.hasobject:
+                file.seek(begin)
+                return unpickle.loads(file.read(), path)
+        with npy(path) as x:
+            return np.array(x.read())
     except UserError:
         raise
-    except Exception as error:  # of many kinds, in a damaged file; too large a shape ends in a MemoryError
-        raise UserError(f"{path} cannot be read as a .npy file ({error}): fetch it anew") from error
+    except Exception as error:  # of many kinds, in a damaged file
+        why = limits.reason(error)
+        raise UserError(f"{path} cannot be read as a .npy file ({why}): fetch it anew") from error
 
 
 def read_array(path, key=None, layout="TD"):
     """The features [T, D] in one file."""
     path, layout = Path(path), choose("layout of features", layout, LAYOUTS)
-    read = READERS[choose(f"kind of file for {path}:", path.suffix, READERS)]
+    opened = READERS[choose(f"kind of file for {path}:", path.suffix, READERS)]
     if not path.is_file():
         raise UserError(f"there is no file {path}: give a file of features")
     try:
-        x = read(path, key)
+        with opened(path, key) as found:
+            if found.dtype.hasobject and path.suffix in (".npy", ".npz"):
+                raise ValueError("it holds pickled objects, which are not opened")
+            shape = _shape(path, found, layout)
+            limits.check_fit(path, math.prod(shape) * (found.dtype.itemsize + 4))
+            x = found.read().reshape(shape)
+            return _features(path, x, layout)
     except UserError:
         raise
     except Exception as error:  # a file that is cut off can end in any of them
-        why = "it holds pickled objects, which are not opened" if "pickle" in str(error) else str(error)
+        why = limits.reason(error)
         raise UserError(f"{path} cannot be read as features ({why}): save it anew as plain numbers [T, D]") from error
-    x = np.asarray(x)
-    if x.dtype.kind not in "fiu":
+
+
+def _shape(path, found, layout):
+    """The shape of an array without the axes of length 1 beyond those of the layout."""
+    if found.dtype.kind not in "fiu":
+        raise UserError(f"{path} holds {found.dtype}, not numbers: choose another array with key, or save it anew")
+    shape = list(found.shape)
+    while len(shape) > len(layout) and 1 in shape:  # [T, D, 1, 1] and [1, T, D] are common
+        del shape[len(shape) - 1 - shape[::-1].index(1)]
+    if len(shape) == 1 and layout == "TD":
+        shape = [1, *shape]
+    if len(shape) != len(layout) or 0 in shape:
+        raise UserError(f"{path} has shape {tuple(shape)}, which is not [{', '.join(layout)}]: choose another layout")
+    return tuple(shape)
+
+
+def _features(path, x, layout):
+    """[T, D] float32 of an array in some layout."""
+    if x.dtype.kind not in "fiu":  # complex, where a header of MATLAB says double
         raise UserError(f"{path} holds {x.dtype}, not numbers: choose another array with key, or save it anew")
-    while x.ndim > len(layout) and 1 in x.shape:  # [T, D, 1, 1] and [1, T, D] are common
-        x = x.squeeze(axis=len(x.shape) - 1 - x.shape[::-1].index(1))
-    if x.ndim == 1 and layout == "TD":
-        x = x[None]
-    if x.ndim != len(layout) or 0 in x.shape:
-        raise UserError(f"{path} has shape {x.shape}, which is not [{', '.join(layout)}]: choose another layout")
     if layout == "DT":
         x = x.T
     elif "C" in layout:
         x = x.mean(axis=layout.index("C"), dtype=float)
-    x = np.ascontiguousarray(x, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what overflows is infinity
+        x = np.array(x, dtype=np.float32, order="C")
     if not np.isfinite(x).all():
         raise UserError(f"{path} holds NaN or infinity: extract that video anew, or take the file away")
     return x
-
-
-def _npy(path, key):
-    return np.load(path, allow_pickle=False)
-
-
-def _npz(path, key):
-    with np.load(path, allow_pickle=False) as file:
-        return file[_chosen(path, key, file.files)]
-
-
-def _mat(path, key):
-    import scipy.io
-
-    try:
-        names = [name for name, _, _ in scipy.io.whosmat(path)]
-    except NotImplementedError:  # version 7.3 is HDF5, where axes stand in MATLAB's order, the last one first
-        return np.transpose(_h5(path, key))
-    return scipy.io.loadmat(path)[_chosen(path, key, names)]
-
-
-def _h5(path, key):
-    try:
-        import h5py
-    except ImportError:
-        remedy = "install it (pip install h5py), or save the file as .npy"
-        raise UserError(f"{path} is HDF5, which needs the package h5py: {remedy}") from None
-    with h5py.File(path, "r") as file:
-        names = []
-        file.visititems(lambda name, x: names.append(name) if isinstance(x, h5py.Dataset) else None)
-        names = [name for name in names if not name.startswith("#")]  # what MATLAB keeps for itself
-        return file[_chosen(path, key and key.strip("/"), names)][()]
-
-
-def _csv(path, key):
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file) if any(c.strip() for c in row)]
-    if rows and (not _numeric(rows[0]) or rows[0] == [str(i) for i in range(len(rows[0]))]):
-        named = rows[0][0].strip() != ""  # pandas writes 0,1,2,... over columns without names, and may number the rows
-        rows = [row if named else row[1:] for row in rows[1:]]
-    for i, row in enumerate(rows, 1):
-        if len(row) != len(rows[0]) or not _numeric(row):
-            raise UserError(f"{path}: row {i} is not {len(rows[0])} numbers; is the file cut off?")
-    return np.array(rows, dtype=float) if rows else np.zeros((0, 0))
-
-
-def _numeric(row):
-    try:
-        return bool([float(c) for c in row]) and "_" not in "".join(row)  # 1_0 is ten to Python
-    except ValueError:
-        return False
-
-
-def _chosen(path, key, names):
-    """`key`, or the only name that there is."""
-    if key is None and len(names) == 1:
-        return names[0]
-    if key is None:
-        raise UserError(f"{path} holds {len(names)} arrays ({', '.join(names[:8])}): choose one with key")
-    return choose(f"array in {path}", key, names)
-
-
-READERS = {".npy": _npy, ".npz": _npz, ".h5": _h5, ".hdf5": _h5, ".mat": _mat, ".csv": _csv}

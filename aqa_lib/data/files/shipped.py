@@ -12,6 +12,7 @@ by channel; a difference beyond 16 bits wraps around, and so does the sum that u
 
 import gzip
 import hashlib
+import math
 import sys
 import zipfile
 import zlib
@@ -19,6 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
+from aqa_lib.data.files import limits
+from aqa_lib.data.files.arrays import npz
 from aqa_lib.data.files.folder import need
 from aqa_lib.errors import UserError, choose
 
@@ -57,12 +60,17 @@ def packed(path, ids, recordings):
 def unpacked(path):
     """(ids, [array [F_i, C] float64 each]) of a file that `packed` wrote; nothing in it is executed."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            ids, frames, steps = file["ids"], file["frames"], file["steps"]
+        ids, frames, steps = (_read(path, name) for name in ("ids", "frames", "steps"))
         x = np.cumsum(steps, axis=1, dtype=np.int16).T / UNIT  # [F, C]
         return ids.tolist(), np.split(x, np.cumsum(frames)[:-1])
     except (OSError, EOFError, ValueError, TypeError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path} is not a file of packed recordings ({error}): check it out again") from error
+
+
+def _read(path, name):
+    with npz(path, name) as found:
+        limits.check_fit(path, 5 * math.prod(found.shape) * found.dtype.itemsize)  # 16 bits become 64
+        return found.read()
 
 
 def zipped(path, content):

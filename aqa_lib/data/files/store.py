@@ -19,6 +19,7 @@ videos and between modalities; a video without a modality has T = 0 there. Modal
 """
 
 import json
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -27,11 +28,15 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save_file
 
+from aqa_lib import processes
+from aqa_lib.data.files import limits
 from aqa_lib.data.files.folder import once
 from aqa_lib.data.ragged import Ragged
 from aqa_lib.errors import UserError, choose
+from aqa_lib.plain_json import from_json
 
 VERSION = 1
+LARGEST = 1e9  # of fps, stride and window
 KNOWN = ("fps", "stride", "window", "backbone", "weights")
 
 
@@ -40,30 +45,37 @@ class Store:
 
     def __init__(self, path, file, text):
         self.path, self._file = Path(path), file
-        self.ids = np.array(text["ids"], dtype=str)
-        self.about = text["modalities"]  # modality -> fps, stride, window, backbone, weights
+        if not all(isinstance(video, str) for video in text["ids"]):
+            raise ValueError("an id is no text")
+        self.ids = np.array(limits.check_words(text["ids"], "the list of ids"), dtype=str)
+        self.about = {m: _known(m, known) for m, known in text["modalities"].items()}
         self._row = {video: i for i, video in enumerate(text["ids"])}
         if len(self._row) != len(self.ids):
             raise ValueError("an id stands there twice")
         self._starts = {m: file.get_tensor(f"starts/{m}") for m in self.about}
         self._values = {m: file.get_slice(f"values/{m}") for m in self.about}
         for m, starts in self._starts.items():
-            rows = self._values[m].get_shape()[0]
-            if len(starts) != len(self.ids) + 1 or starts[0] != 0 or starts[-1] != rows or (np.diff(starts) < 0).any():
+            rows, *shape = self._values[m].get_shape()
+            if self._values[m].get_dtype() not in ("F16", "F32", "F64") or not shape or 0 in shape:
+                raise ValueError(f"the features of modality {m} are no numbers [T, D]")
+            whole = starts.dtype == np.int64 and starts.shape == (len(self.ids) + 1,)
+            if not whole or starts[0] != 0 or starts[-1] != rows or (starts[1:] < starts[:-1]).any():
                 raise ValueError(f"the lengths of modality {m} do not fit its {rows} rows")
 
     @classmethod
     def read(cls, path):
         """The store in the file that `write` wrote; features stay on disk until they are asked for."""
         try:
+            limits.held(path)
             file = safetensors.safe_open(path, framework="numpy")
-            text = json.loads(file.metadata()["aqa_store"])
+            text = from_json(file.metadata()["aqa_store"])
             if text["version"] == VERSION:
                 return cls(path, file, text)
         except FileNotFoundError:
             raise UserError(f"no feature store at {path}: write one there with Store.write") from None
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
-            raise UserError(f"{path} is not a feature store written by Store.write ({error})") from error
+        except Exception as error:  # of many kinds, in a file that something else wrote
+            why = limits.reason(error)
+            raise UserError(f"{path} is not a feature store written by Store.write ({why}): write it anew") from error
         raise UserError(f"{path} has format {text['version']}, but {VERSION} is read: write it anew")
 
     @staticmethod
@@ -157,6 +169,9 @@ class Store:
                 f"{self.path} lacks {len(missing)} of {len(ids)} videos, the first being {missing[0]!r}: "
                 f"extract them, or match the names (it holds {len(self)}, the first being {str(self.ids[0])!r})"
             )
+        rows = [self._row[str(video)] for video in ids]
+        size = sum(4 * self.lengths(m)[rows].sum() * math.prod(self._values[m].get_shape()[1:]) for m in modalities)
+        processes.check_memory(str(self.path), size, "ask for fewer videos or modalities, or take a larger machine")
         items = []
         for video in ids:
             parts = [self.get(video, m) for m in modalities]
@@ -228,8 +243,10 @@ def _known(modality, about):
     for field, value in about.items():
         choose(f"field in the description of modality {modality!r}", field, KNOWN)
         numeric = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if value is not None and field in ("fps", "stride", "window") and not (numeric and 0 < value < float("inf")):
-            raise UserError(f"{field} of modality {modality!r} must be a number above 0, but is {value!r}")
+        if value is not None and field in ("fps", "stride", "window") and not (numeric and 0 < value < LARGEST):
+            raise UserError(
+                f"{field} of modality {modality!r} must be a number above 0 and below {LARGEST:g}, but is {value!r}"
+            )
         if value is not None and field in ("backbone", "weights") and not isinstance(value, str):
             raise UserError(f"{field} of modality {modality!r} must be a word, but is {value!r}")
     return {field: about.get(field) for field in KNOWN}

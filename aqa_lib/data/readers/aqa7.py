@@ -8,12 +8,15 @@ reported per action and averaged through Fisher's z, so an action is a group:
     evaluation.spearman_by_group(predicted, data.scores[test], data.groups[test])     # of all actions
 """
 
+import math
+
 import numpy as np
 import pandas as pd
-from scipy.io import loadmat
 
+from aqa_lib.data.files import limits
 from aqa_lib.data.files.folder import content, folder, need, once
 from aqa_lib.data.files.listed import STORE, chosen, listed
+from aqa_lib.data.files.matlab import mat
 from aqa_lib.errors import UserError
 from aqa_lib.settings import Setting, resolve
 
@@ -69,12 +72,14 @@ def _list(root, side):
     path = need(root / f"consolidated_{side}_list.mat")
     key = f"consolidated_{side}_list"
     try:
-        held = loadmat(path)
+        with mat(path, key) as found:
+            limits.check_fit(path, math.prod(found.shape) * found.dtype.itemsize)
+            rows = np.empty(()) if found.dtype.hasobject else np.asarray(found.read())
+    except UserError:
+        raise
     except Exception as error:  # of many kinds, in a damaged file
-        raise UserError(f"{path} cannot be read as a MATLAB file ({error}): fetch it again") from error
-    if key not in held:
-        raise UserError(f"{path} holds no matrix {key}: fetch the list again")
-    rows = np.asarray(held[key])
+        why = limits.reason(error)
+        raise UserError(f"{path} cannot be read as a MATLAB file ({why}): fetch it again") from error
     if rows.ndim != 2 or rows.shape[1] != 3 or rows.dtype.kind not in "fiu" or len(rows) == 0:
         raise UserError(f"{path}: {key} must be numbers [N, 3] (action, sample, 100 x score), not {rows.shape}")
     for i, row in enumerate(rows.astype(float), 1):

@@ -73,7 +73,14 @@ def load(root=None, **options):
         judges=numbers(raters, rating=True),
         groups=table["group"],
         within="task",
-        meta={"surrogate": False, "source": "ROC-HCI/finger-tapping-severity", "features": measured, "raters": raters},
+        meta={
+            "surrogate": False,
+            "source": "ROC-HCI/finger-tapping-severity",
+            "features": measured,
+            "raters": raters,
+            "judging": "mean",
+            "awards": [0, WORST, 1],
+        },
     )
 
 

@@ -14,10 +14,9 @@ A folder with a file STAND_IN.txt holds made-up recordings in this layout (bench
 called so, and is a surrogate.
 
 A trial with kinematics but without a score is kept, unlabelled. A trial whose kinematics are missing or empty is
-left out, with a warning, and listed in meta["skipped"].
+left out, with a warning, and listed in meta["skipped"]. The six items are the set's judges, the score is their sum.
 """
 
-import json
 import warnings
 from collections import Counter
 from functools import lru_cache
@@ -30,6 +29,7 @@ from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.files import unpickle
 from aqa_lib.data.files.folder import content, folder, matrix, need, number, once, text_of
 from aqa_lib.errors import UserError
+from aqa_lib.plain_json import from_json
 from aqa_lib.settings import Setting, resolve
 
 __all__ = ["OPTIONS", "checks", "fingerprint", "load", "mirrored"]
@@ -85,6 +85,7 @@ def load(root, **options):
         table["fold_four"] = [fold_of.get(trial, "") for trial in table["id"]]
     made_up = (root / MARK).is_file()
     meta = {"options": o, "skipped": skipped, "surrogate": made_up, "stand-in": made_up, "source": "JIGSAWS"}
+    meta |= {"judging": "sum", "awards": [1, 5, 1]}
     meta["nodes"] = [NODES[m] for m in MEMBERS[o["nodes"]]]
     if made_up:
         meta["source"] = "made up by benchmarks/jigsaws_stand_in.py in the layout of JIGSAWS"
@@ -98,6 +99,7 @@ def load(root, **options):
         ids=table["id"],
         table=table,
         groups=table["surgeon"],
+        judges=table[list(ITEMS)],
         meta=meta,
     )
 
@@ -215,11 +217,11 @@ def _four_folds(root, given):
     if path is None:
         return {}
     try:
-        tasks = unpickle.load(path) if path.suffix == ".pkl" else json.loads(text_of(path))
+        tasks = unpickle.load(path) if path.suffix == ".pkl" else from_json(text_of(path))
         folds = [(str(k), str(trial)) for lists in tasks.values() for k, fold in enumerate(lists, 1) for trial in fold]
     except UserError:
         raise
-    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{path} does not hold task -> four lists of trials ({error})") from error
     once([trial for _, trial in folds], str(path))
     return {trial: k for k, trial in folds}

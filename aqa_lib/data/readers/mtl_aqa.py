@@ -14,7 +14,6 @@ times the difficulty is the score. It is checked for every dive; those that devi
 and in the column `off` (score by the rule less score given), and stay as they are.
 """
 
-import json
 import numbers
 import re
 
@@ -22,12 +21,14 @@ import numpy as np
 import pandas as pd
 
 from aqa_lib.data.dataset import AssessmentSet
+from aqa_lib.data.dives import JUDGING
 from aqa_lib.data.files import unpickle
-from aqa_lib.data.files.folder import content, folder, need, number, once
+from aqa_lib.data.files.folder import content, folder, need, number, once, text_of
 from aqa_lib.data.files.listed import STORE
 from aqa_lib.data.files.store import Store, joined
 from aqa_lib.data.files.unpickle import brief
 from aqa_lib.errors import UserError
+from aqa_lib.plain_json import from_json
 from aqa_lib.settings import Setting, resolve
 
 FORMS = {  # published forms of the annotations, richest first
@@ -81,6 +82,7 @@ def load(root, **options):
     meta = {"source": "MTL-AQA, Parmar and Morris 2019", "annotations": form, "options": o, "surrogate": False}
     if form != "original":
         judges = np.array(judges.tolist())
+        meta |= JUDGING
         table["off"] = judge_rule(judges, difficulty) - scores
         meta["judge_rule"] = _deviations(table["id"], table["off"].to_numpy())
     if vocabulary is not None:
@@ -278,7 +280,7 @@ def _captions(root):
             captions[key] = " ".join(w for w in words if w not in ("<sos>", "<eos>"))
     if (path := root / VOCABULARY).is_file():
         try:
-            vocabulary = {word: int(i) for word, i in json.loads(path.read_text("utf-8"))["word_to_ix"].items()}
+            vocabulary = {word: int(i) for word, i in from_json(text_of(path))["word_to_ix"].items()}
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{path} is not the vocabulary of MTL-AQA ({error}): fetch it again") from error
     return captions, vocabulary

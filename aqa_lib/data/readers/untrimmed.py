@@ -17,6 +17,7 @@ from aqa_lib.chance import key
 from aqa_lib.data.dataset import AssessmentSet
 from aqa_lib.data.ragged import Ragged
 from aqa_lib.errors import UserError
+from aqa_lib.processes import check_memory
 from aqa_lib.settings import Setting, resolve
 
 OPTIONS = {
@@ -39,6 +40,9 @@ def load(root=None, **options):
     o = resolve("untrimmed", OPTIONS, options, "option")
     if o["least"] > o["most"]:
         raise UserError(f"untrimmed: least = {o['least']} segments are more than most = {o['most']}: exchange them")
+    n, middle = o["classes"] * (o["train"] + o["test"]), (o["least"] + o["most"]) / 2
+    needed = 4 * 2 * 2 * n * middle * o["D"]  # two streams, and once more while they are joined
+    check_memory(f"untrimmed: {n} videos of about {middle:.0f} segments", needed, "take fewer or smaller ones")
     shapes = np.random.default_rng(key(o["seed"], "untrimmed", "shapes"))
     C, D = o["classes"], o["D"]
     streams = {name: _prototypes(shapes, C, D) for name in ("rgb", "flow")}
