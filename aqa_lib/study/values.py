@@ -27,9 +27,10 @@ def check_values(job):
         for name in SHARED.keys() & given.keys():
             SHARED[name].check("it", f"parameter {name!r}", given[name])
         if "blocks" in given:
-            comparison.check(given)
+            parts = comparison.check(given)
             if "method" in given:
-                check_own(methods.get(given["method"]), {}, given, [])  # what the data do not allow is left out there
+                method = methods.get(given["method"])
+                check_own(method, {}, given, [part for part in parts if allows(part, method)])
         else:
             check_runs(given, check_data(given))
         if "candidates" in given:
@@ -68,6 +69,15 @@ def check_runs(given, found):
     check_own(method, settings, given, [found] if found else [])
     for fraction in listed(given.get("fraction", settings.get("fraction", []))) if found else []:
         check_labels({method.name: (method.name, settings)}, [found], [fraction])
+
+
+def allows(part, method):
+    """Whether a method can be trained on a part as it is; a comparison leaves out what cannot."""
+    try:
+        check_methods({method.name: (method.name, {})}, [part])
+    except UserError:
+        return False
+    return True
 
 
 def check_own(method, settings, given, parts):
